@@ -1,0 +1,27 @@
+# Third-party packages; `make setup` installs them. Nothing else is looked up anywhere.
+
+find_package(Threads REQUIRED)
+find_package(absl REQUIRED CONFIG)
+find_package(Protobuf REQUIRED)
+find_package(ONNX REQUIRED CONFIG)
+find_package(hwy REQUIRED CONFIG)
+find_package(dnnl 3.5 REQUIRED CONFIG)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(yaml-cpp REQUIRED CONFIG)
+find_package(prometheus-cpp REQUIRED CONFIG)
+find_package(spdlog REQUIRED CONFIG)
+find_package(CLI11 REQUIRED CONFIG)
+find_package(OpenSSL REQUIRED)
+if(OCTET_SERVER)
+  find_package(gRPC REQUIRED CONFIG)
+endif()
+if(OCTET_TESTS)
+  find_package(GTest REQUIRED CONFIG)
+  find_package(benchmark REQUIRED CONFIG)
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
+endif()
+
+# The ONNX package's own target carries no compile definitions for its headers.
+add_library(octet_onnx_proto INTERFACE)
+target_link_libraries(octet_onnx_proto INTERFACE onnx_proto protobuf::libprotobuf)
+target_compile_definitions(octet_onnx_proto INTERFACE ONNX_ML=1 ONNX_NAMESPACE=onnx)

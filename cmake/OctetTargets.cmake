@@ -1,0 +1,61 @@
+# The functions every CMakeLists.txt of this project is written with.
+
+set(OCTET_WARNINGS -Wall -Wextra -Wno-missing-field-initializers)
+if(OCTET_WERROR)
+  list(APPEND OCTET_WARNINGS -Werror)
+endif()
+
+set(OCTET_SANITIZE_FLAGS "")
+if(OCTET_SANITIZE)
+  set(OCTET_SANITIZE_FLAGS -fsanitize=${OCTET_SANITIZE} -fno-omit-frame-pointer
+                           -fno-sanitize-recover=all)
+endif()
+
+# What every target of ours is compiled with.
+function(octet_compile_options TARGET)
+  target_include_directories(${TARGET} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_compile_features(${TARGET} PUBLIC cxx_std_20)
+  target_compile_options(${TARGET} PRIVATE ${OCTET_WARNINGS} ${OCTET_SANITIZE_FLAGS})
+  target_link_options(${TARGET} PRIVATE ${OCTET_SANITIZE_FLAGS})
+endfunction()
+
+# A library that sees only what DEPS names. The target is octet_<NAME>.
+function(octet_library NAME)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(octet_${NAME} STATIC ${ARG_SRCS})
+  octet_compile_options(octet_${NAME})
+  target_link_libraries(octet_${NAME} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+endfunction()
+
+# One test program per folder; LABEL is unit, property, conformance, e2e, fuzz or bench.
+function(octet_test NAME)
+  cmake_parse_arguments(ARG "" "LABEL" "SRCS;DEPS" ${ARGN})
+  if(NOT OCTET_TESTS)
+    return()
+  endif()
+  add_executable(${NAME}_test ${ARG_SRCS})
+  octet_compile_options(${NAME}_test)
+  target_link_libraries(${NAME}_test PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  add_test(NAME ${NAME} COMMAND ${NAME}_test)
+  set_tests_properties(${NAME} PROPERTIES LABELS "${ARG_LABEL}")
+endfunction()
+
+# Turns a folder into a table: TEMPLATE gets one declaration and one call per *.cc of DIR, in
+# alphabetical order, and those files plus the table itself are put into the variable SOURCES.
+# foo.cc must define `RETURNS NAMESPACE::foo()`; if it does not, linking fails.
+function(octet_table SOURCES)
+  cmake_parse_arguments(ARG "" "DIR;NAMESPACE;RETURNS;TEMPLATE" "" ${ARGN})
+  file(GLOB files CONFIGURE_DEPENDS ${ARG_DIR}/*.cc)
+  list(FILTER files EXCLUDE REGEX "_test\\.cc$")
+  list(SORT files)
+  set(DECLARATIONS "")
+  set(CALLS "")
+  foreach(file IN LISTS files)
+    get_filename_component(name ${file} NAME_WE)
+    string(APPEND DECLARATIONS "${ARG_RETURNS} ${name}();\n")
+    string(APPEND CALLS "      ${ARG_NAMESPACE}::${name}(),\n")
+  endforeach()
+  set(table ${CMAKE_CURRENT_BINARY_DIR}/${ARG_NAMESPACE}_table.cc)
+  configure_file(${ARG_TEMPLATE} ${table} @ONLY)
+  set(${SOURCES} ${files} ${table} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,105 @@
+// A model ready to serve: one immutable CompiledModel, shared; one ExecutionContext per stream.
+//
+// The model's weights are packed once, whatever the number of contexts and plans. A plan is what
+// runs one set of concrete input shapes; a context owns the memory that a run writes to.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/tensor.h"
+
+namespace octet::runtime {
+
+// An input or output as clients see it: `dtype` is the model file's own, also where the engine
+// computes in another one, and a symbolic dimension of `shape` is kUnknownDim.
+struct TensorSpec {
+  std::string name;
+  DataType dtype = DataType::kFloat32;
+  Shape shape;
+};
+
+// One caller's value for one input: dense, row-major, little-endian bytes of the input's
+// TensorSpec::dtype, in pieces as they came from the network. Borrowed.
+struct InputTensor {
+  Shape shape;
+  absl::InlinedVector<std::span<const std::byte>, 4> pieces;
+};
+
+// One caller's part of a batch: a value for each input of the model, in the model's order.
+struct InputRows {
+  std::vector<InputTensor> inputs;
+  int64_t rows = 1;  // size of the first dimension; 1 for a model that does not batch
+};
+
+// Bytes by purpose; what is in memory now, not an estimate.
+struct MemoryLedger {
+  size_t float32_weight_bytes = 0;  // what the weights take unquantized and unpacked
+  size_t served_weight_bytes = 0;   // packed weights as the kernels read them
+  size_t arena_bytes = 0;           // activations, all contexts
+  size_t scratchpad_bytes = 0;      // kernels' temporary memory, all contexts
+};
+
+// What happened to a model between its file and its kernels, for logs and metrics.
+struct ModelSummary {
+  std::string mode;                    // "fp32" or "int8"
+  double load_seconds = 0;             // import to warm
+  double quantization_seconds = 0;     // of these, calibration and quantization
+  double int8_mac_share = 0;           // multiply-accumulates done in int8, 0 to 1
+  double output_sqnr_db = 0;           // against float32 on held-out samples; 0 if not measured
+  std::string calibration;             // "static, 32 samples", "dynamic", ""
+  std::vector<std::string> warnings;
+};
+
+// Not thread-safe: one thread at a time.
+class ExecutionContext {
+ public:
+  virtual ~ExecutionContext() = default;
+
+  // Copies the callers' rows into the plan's inputs, one after the other, and pads up to a
+  // compiled batch size. All callers must agree in every dimension but the first.
+  //   InvalidArgument     shapes that the model cannot take, or byte counts that do not match
+  //   ResourceExhausted   the plan for these shapes needs more memory than allowed
+  // Compiles the plan if these shapes are new.
+  virtual absl::Status Load(std::span<const InputRows* const> callers) = 0;
+
+  // Runs the loaded rows. Internal if a kernel fails.
+  virtual absl::Status Execute() = 0;
+
+  // After Execute(): shape of `output` for the caller with this index in Load().
+  virtual Shape OutputShape(int output, int caller) const = 0;
+
+  // Writes that caller's rows of `output` in the output's TensorSpec::dtype; `bytes` is exactly as
+  // large as OutputShape() says.
+  virtual void Store(int output, int caller, std::span<std::byte> bytes) const = 0;
+};
+
+// Thread-safe.
+class CompiledModel {
+ public:
+  virtual ~CompiledModel() = default;
+
+  virtual const std::vector<TensorSpec>& inputs() const = 0;
+  virtual const std::vector<TensorSpec>& outputs() const = 0;
+
+  // True when every input and output has the same symbolic first dimension: rows of different
+  // callers may then share a run.
+  virtual bool batchable() const = 0;
+
+  // Batch sizes compiled at load, ascending; {1} for a model that does not batch.
+  virtual const std::vector<int64_t>& batch_sizes() const = 0;
+
+  virtual absl::StatusOr<std::unique_ptr<ExecutionContext>> NewContext() const = 0;
+
+  virtual MemoryLedger memory() const = 0;
+  virtual const ModelSummary& summary() const = 0;
+};
+
+}  // namespace octet::runtime

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -112,8 +113,10 @@ class Graph {
   Value& MutableValue(ValueId id) { return values_[static_cast<size_t>(id)]; }
   std::string UniqueNodeName(const std::string& wanted) const;
 
+
   const OpRegistry* registry_;
   std::vector<std::optional<Node>> nodes_;  // none where a node was removed
+  absl::flat_hash_set<std::string> node_names_;
   std::vector<Value> values_;
   std::vector<Input> inputs_;
   std::vector<Output> outputs_;

@@ -75,7 +75,8 @@ struct OpSchema {
   int max_inputs = 0;  // kVariadic: no limit
   QuantRole quant = QuantRole::kFloat;
   InferFn infer = nullptr;
-  ReferenceFn reference = nullptr;  // null: a form of control flow, expanded at import
+  ReferenceFn reference = nullptr;  // null: never runs on values; replaced before a plan is made
+  bool shape_only = false;  // `reference` reads its inputs' shapes, never their elements
 
   static constexpr int kVariadic = 1 << 20;
 };

@@ -1,0 +1,97 @@
+#include "graph/onnx/import.h"
+
+#include <filesystem>
+#include <limits>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "graph/infer.h"
+#include "graph/onnx/graph_builder.h"
+#include "graph/onnx/tensor_proto.h"
+#include "onnx/onnx_pb.h"
+
+namespace octet::graph {
+namespace {
+
+constexpr int kOldestOpset = 7;
+constexpr int kOldestIrVersion = 3;
+
+absl::Status ParseModel(std::span<const std::byte> file, onnx::ModelProto& model) {
+  if (file.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
+    return absl::ResourceExhaustedError(
+        "the file is larger than 2 GiB; larger models keep their weights as external data");
+  }
+  if (!model.ParseFromArray(file.data(), static_cast<int>(file.size())) || !model.has_graph()) {
+    return absl::InvalidArgumentError("not an ONNX model, or a damaged one");
+  }
+  if (model.ir_version() < kOldestIrVersion) {
+    return absl::UnimplementedError(absl::StrCat("IR version ", model.ir_version(),
+                                                 " is older than ", kOldestIrVersion));
+  }
+  if (model.functions_size() > 0) {
+    return absl::UnimplementedError("model-local functions are not supported; inline them first");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Opsets> ReadOpsets(const onnx::ModelProto& model) {
+  Opsets opsets;
+  for (const auto& import : model.opset_import()) {
+    const std::string domain = import.domain() == "ai.onnx" ? "" : import.domain();
+    if (import.version() < 1 || import.version() > 10'000) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("opset version ", import.version(), " of domain '", domain, "'"));
+    }
+    opsets[domain] = static_cast<int>(import.version());
+  }
+  if (!opsets.contains("")) {
+    return absl::InvalidArgumentError("the model does not say which ONNX opset it uses");
+  }
+  if (opsets[""] < kOldestOpset) {
+    return absl::UnimplementedError(absl::StrCat("opset ", opsets[""], " is older than ",
+                                                 kOldestOpset, "; convert the model"));
+  }
+  return opsets;
+}
+
+}  // namespace
+
+absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
+                                         const std::string& directory,
+                                         const OpRegistry& registry) {
+  onnx::ModelProto model;
+  OCTET_RETURN_IF_ERROR(ParseModel(file, model));
+  OCTET_ASSIGN_OR_RETURN(const Opsets opsets, ReadOpsets(model));
+  GraphBuilder builder(registry, opsets, directory);
+  OCTET_ASSIGN_OR_RETURN(Graph graph, builder.Build(model.mutable_graph()));
+  OCTET_RETURN_IF_ERROR(graph.TopologicalOrder().status());
+  OCTET_ASSIGN_OR_RETURN(SymbolicTypes types, InferSymbolicTypes(graph));
+  return ImportedModel{.graph = std::move(graph),
+                       .batchable = types.batchable,
+                       .example_shapes = std::move(types.example_shapes),
+                       .opset = opsets.at(""),
+                       .warnings = builder.warnings()};
+}
+
+absl::StatusOr<ImportedModel> ImportOnnxFile(const std::string& path, const OpRegistry& registry) {
+  OCTET_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+  std::string directory = std::filesystem::path(path).parent_path().string();
+  if (directory.empty()) directory = ".";
+  absl::StatusOr<ImportedModel> model = ImportOnnx(file.bytes(), directory, registry);
+  if (!model.ok()) return Annotate(model.status(), path);
+  return model;
+}
+
+absl::StatusOr<Tensor> ReadTensorProto(std::span<const std::byte> file) {
+  onnx::TensorProto proto;
+  if (file.size() > static_cast<size_t>(std::numeric_limits<int>::max()) ||
+      !proto.ParseFromArray(file.data(), static_cast<int>(file.size()))) {
+    return absl::InvalidArgumentError("not an ONNX tensor, or a damaged one");
+  }
+  return DecodeTensor(proto, "");
+}
+
+}  // namespace octet::graph

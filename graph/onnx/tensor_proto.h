@@ -1,0 +1,20 @@
+// TensorProto -> Tensor. Internal to graph/onnx.
+
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/tensor.h"
+#include "onnx/onnx_pb.h"
+
+namespace octet::graph {
+
+// The element type at the border, or Unimplemented naming what Octet lacks (strings, 4-bit, ...).
+absl::StatusOr<DataType> BorderType(int onnx_type);
+
+// In the engine's types; `directory` holds external data, empty: none allowed. Checks that the
+// elements are as many as the shape says before anything is allocated for them.
+absl::StatusOr<Tensor> DecodeTensor(const onnx::TensorProto& proto, const std::string& directory);
+
+}  // namespace octet::graph

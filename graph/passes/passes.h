@@ -1,0 +1,29 @@
+// The passes, one file each; pipeline.cc is their order.
+
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+
+namespace octet::graph {
+
+// Nodes whose inputs are all constant become constants.
+absl::StatusOr<int> FoldConstants(Graph& graph);
+
+// Removes what does nothing: Identity, Dropout, Casts to the same type, and the like.
+absl::StatusOr<int> RemoveIdentity(Graph& graph);
+
+// Conv, ConvTranspose or Gemm followed by BatchNormalization: one Conv with scaled weights.
+absl::StatusOr<int> FoldBatchNorm(Graph& graph);
+
+// Conv, Gemm or MatMul followed by an addition of one constant per output channel: a bias.
+absl::StatusOr<int> FoldBias(Graph& graph);
+
+// Patterns of several nodes that spell one operator: Gelu, Swish, HardSwish, LayerNormalization.
+absl::StatusOr<int> FuseActivationPatterns(Graph& graph);
+absl::StatusOr<int> FuseLayerNormalization(Graph& graph);
+
+// Elementwise operators and residual additions into the Conv, Gemm or MatMul before them.
+absl::StatusOr<int> FuseElementwise(Graph& graph);
+
+}  // namespace octet::graph

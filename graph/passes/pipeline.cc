@@ -1,0 +1,21 @@
+// The order of the passes. Order is meaning, so it is written by hand, each with its reason.
+
+#include <array>
+
+#include "graph/pass.h"
+#include "graph/passes/passes.h"
+
+namespace octet::graph {
+
+std::span<const Pass> FloatPipeline() {
+  static constexpr auto kPasses = std::to_array<Pass>({
+      // First: later patterns match constants, not the nodes that compute them.
+      {"fold_constants", FoldConstants},
+      {"remove_identity", RemoveIdentity},
+      // Before calibration, so that ranges are those of the weights that will be quantized.
+      {"fold_batch_norm", FoldBatchNorm},
+  });
+  return kPasses;
+}
+
+}  // namespace octet::graph

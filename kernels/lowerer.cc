@@ -1,0 +1,383 @@
+#include "kernels/lowerer.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "kernels/dnnl_status.h"
+#include "kernels/operator.h"
+#include "kernels/primitive_kernel.h"
+#include "kernels/reference_kernel.h"
+
+namespace octet::kernels {
+namespace {
+
+std::string LayoutName(const dnnl::memory::desc& desc) {
+  if (desc.get_inner_nblks() > 0) return "blocked";
+  const auto dims = desc.get_dims();
+  const auto strides = desc.get_strides();
+  if (dims.size() >= 3 && strides[1] == 1 && dims[1] > 1) return "channels last";
+  return "plain";
+}
+
+constexpr char kPlainLayout[] = "plain";
+
+}  // namespace
+
+Lowerer::Lowerer(const graph::Graph& graph, WeightCache& weights)
+    : graph_(graph), weights_(weights) {
+  placements_.resize(graph.value_count());
+  readers_left_.resize(graph.value_count());
+  for (size_t i = 0; i < graph.value_count(); ++i) {
+    const auto id = static_cast<graph::ValueId>(i);
+    readers_left_[i] = static_cast<int>(graph.value(id).consumers.size());
+    if (graph.IsGraphOutput(id)) ++readers_left_[i];
+  }
+}
+
+absl::StatusOr<Program> Lowerer::Run() {
+  for (const graph::Input& input : graph_.inputs()) {
+    const graph::TensorType& type = graph_.value(input.value).type;
+    OCTET_ASSIGN_OR_RETURN(const size_t bytes, CheckedByteSize(type.dtype, type.shape));
+    const int buffer = NewBuffer(bytes);
+    Place(input.value, {.buffer = buffer, .desc = PlainDesc(type)});
+    // Requests are written here: nobody may overwrite it, and it lives through the whole run.
+    ++readers_left_[static_cast<size_t>(input.value)];
+    program_.inputs.push_back(buffer);
+    program_.input_types.push_back(type);
+  }
+  OCTET_ASSIGN_OR_RETURN(const std::vector<graph::NodeId> order, graph_.TopologicalOrder());
+  for (const graph::NodeId id : order) OCTET_RETURN_IF_ERROR(LowerNode(id));
+  OCTET_RETURN_IF_ERROR(Outputs());
+  for (const Step& step : program_.steps) {
+    program_.scratch_bytes = std::max(program_.scratch_bytes, step.kernel->scratch_bytes());
+  }
+  return std::move(program_);
+}
+
+absl::Status Lowerer::LowerNode(graph::NodeId id) {
+  const graph::Node& node = graph_.node(id);
+  current_ = &node;
+  const std::string context = absl::StrCat("node ", node.name, " (", node.op, ")");
+  OCTET_RETURN_IF_ERROR(CatchDnnl(context, [&]() -> absl::Status {
+    if (const LowerFn lower = OperatorOf(*node.schema).lower; lower != nullptr) {
+      LoweringContext lowering(*this, node);
+      OCTET_ASSIGN_OR_RETURN(const bool lowered, lower(lowering));
+      if (lowered) return absl::OkStatus();
+    }
+    return LowerByReference(node);
+  }));
+  for (const graph::ValueId input : node.inputs) {
+    if (input != graph::kNoValue) --readers_left_[static_cast<size_t>(input)];
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Lowerer::LowerByReference(const graph::Node& node) {
+  if (node.schema->reference == nullptr || !node.fused.empty()) {
+    return absl::UnimplementedError("no kernel takes this form of the operator");
+  }
+  LoweringContext lowering(*this, node);
+  std::vector<int> inputs, outputs;
+  std::vector<graph::TensorType> input_types, output_types;
+  for (int i = 0; i < lowering.input_count(); ++i) {
+    if (!lowering.has_input(i)) {
+      inputs.push_back(-1);
+      input_types.emplace_back();
+      continue;
+    }
+    if (lowering.input_type(i).quant) {
+      return absl::UnimplementedError("the operator has no kernel for quantized inputs");
+    }
+    OCTET_ASSIGN_OR_RETURN(const int buffer, Plain(node.inputs[i]));
+    inputs.push_back(buffer);
+    input_types.push_back(lowering.input_type(i));
+  }
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    const bool present = node.outputs[i] != graph::kNoValue;
+    outputs.push_back(present ? lowering.PlainOutput(static_cast<int>(i)) : -1);
+    output_types.push_back(present ? lowering.output_type(static_cast<int>(i))
+                                   : graph::TensorType());
+  }
+  lowering.Emit(MakeReferenceKernel(node, std::move(input_types), std::move(output_types)),
+                std::move(inputs), std::move(outputs));
+  return absl::OkStatus();
+}
+
+absl::Status Lowerer::Outputs() {
+  const graph::Node outputs{.op = "Output", .name = "outputs"};
+  current_ = &outputs;
+  for (const graph::Output& output : graph_.outputs()) {
+    absl::StatusOr<int> buffer = absl::InternalError("");
+    OCTET_RETURN_IF_ERROR(CatchDnnl(absl::StrCat("output ", output.name), [&] {
+      buffer = Plain(output.value);
+      return buffer.status();
+    }));
+    program_.outputs.push_back(*buffer);
+    program_.output_types.push_back(graph_.value(output.value).type);
+  }
+  current_ = nullptr;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> Lowerer::Plain(graph::ValueId id) {
+  const graph::Value& value = graph_.value(id);
+  if (value.constant && PlacementsOf(id).empty()) {
+    OCTET_ASSIGN_OR_RETURN(
+        const int buffer,
+        ConstantBuffer(value.constant->id(), kPlainLayout,
+                       [&]() -> absl::StatusOr<Tensor> { return *value.constant; }));
+    Place(id, {.buffer = buffer, .desc = PlainDesc(value.type)});
+    return buffer;
+  }
+  const std::optional<dnnl::memory::desc> plain = PlainDesc(value.type);
+  if (plain) return InLayout(id, *plain);
+  if (PlacementsOf(id).empty()) {
+    return absl::InternalError(absl::StrCat("value ", value.name, " was never computed"));
+  }
+  return PlacementsOf(id).front().buffer;
+}
+
+absl::StatusOr<int> Lowerer::InLayout(graph::ValueId id, const dnnl::memory::desc& desc) {
+  if (graph_.IsConstant(id) && PlacementsOf(id).empty()) OCTET_RETURN_IF_ERROR(Plain(id).status());
+  const std::vector<Placement>& placements = PlacementsOf(id);
+  for (const Placement& placement : placements) {
+    if (placement.desc && *placement.desc == desc) return placement.buffer;
+  }
+  if (placements.empty() || !placements.front().desc) {
+    return absl::InternalError(
+        absl::StrCat("value ", graph_.value(id).name, " cannot be laid out as a kernel asks"));
+  }
+  return Reordered(id, placements.front(), desc);
+}
+
+absl::StatusOr<int> Lowerer::Reordered(graph::ValueId id, const Placement& from,
+                                       const dnnl::memory::desc& to) {
+  const dnnl::memory::desc from_desc = *from.desc;
+  const dnnl::reorder::primitive_desc desc(Engine(), from_desc, Engine(), to, BaseAttributes());
+  const int source = from.buffer;  // Place() may move `from`
+  const int buffer = NewBuffer(to.get_size());
+  Place(id, {.buffer = buffer, .desc = to});
+  const graph::Node reorder{.op = "Reorder", .name = current_->name};
+  LoweringContext context(*this, reorder);
+  const graph::Node* const node = current_;
+  current_ = &reorder;
+  PrimitiveCall call(context);
+  call.Input(DNNL_ARG_FROM, source, from_desc);
+  call.Output(DNNL_ARG_TO, buffer, to);
+  call.Emit(dnnl::reorder(desc), desc);
+  current_ = node;
+  return buffer;
+}
+
+void Lowerer::Place(graph::ValueId id, Placement placement) {
+  values_in_[static_cast<size_t>(placement.buffer)].push_back(id);
+  PlacementsOf(id).push_back(std::move(placement));
+}
+
+bool Lowerer::SomebodyElseReads(int buffer) const {
+  if (program_.buffers[static_cast<size_t>(buffer)].constant != nullptr) return true;
+  int readers = 0;
+  for (const graph::ValueId id : values_in_[static_cast<size_t>(buffer)]) {
+    readers += readers_left_[static_cast<size_t>(id)];
+  }
+  return readers > 1;  // one is the node that asks
+}
+
+int Lowerer::NewBuffer(size_t bytes) {
+  program_.buffers.push_back({.bytes = bytes});
+  values_in_.emplace_back();
+  return static_cast<int>(program_.buffers.size()) - 1;
+}
+
+int Lowerer::KeepConstant(const Tensor& tensor) {
+  const int buffer = NewBuffer(tensor.byte_size());
+  program_.buffers.back().constant = tensor.data();
+  program_.constants.push_back(std::make_shared<const Tensor>(tensor));
+  return buffer;
+}
+
+absl::StatusOr<int> Lowerer::ConstantBuffer(
+    uint64_t constant, const std::string& layout,
+    const std::function<absl::StatusOr<Tensor>()>& pack) {
+  OCTET_ASSIGN_OR_RETURN(const Tensor packed, weights_.Get(constant, layout, pack));
+  if (!packed.has_bytes()) {
+    return absl::FailedPreconditionError("the float weights were released after packing");
+  }
+  return KeepConstant(packed);
+}
+
+void Lowerer::Emit(std::unique_ptr<Kernel> kernel, std::vector<int> inputs,
+                   std::vector<int> outputs, Work work, std::string layout) {
+  program_.steps.push_back({.kernel = std::move(kernel),
+                            .inputs = std::move(inputs),
+                            .outputs = std::move(outputs),
+                            .node = current_->name,
+                            .op = current_->op,
+                            .layout = std::move(layout),
+                            .macs = work.macs,
+                            .int8 = work.int8});
+}
+
+// --- LoweringContext ---
+
+WeightCache& LoweringContext::weights() const { return lowerer_.weights_; }
+
+bool LoweringContext::has_output(int i) const {
+  return static_cast<size_t>(i) < node_.outputs.size() && node_.outputs[i] != graph::kNoValue;
+}
+
+const graph::TensorType& LoweringContext::input_type(int i) const {
+  return lowerer_.graph_.value(node_.inputs[i]).type;
+}
+
+const graph::TensorType& LoweringContext::output_type(int i) const {
+  return lowerer_.graph_.value(node_.outputs[i]).type;
+}
+
+bool LoweringContext::is_constant(int i) const {
+  return has_input(i) && lowerer_.graph_.IsConstant(node_.inputs[i]);
+}
+
+const Tensor& LoweringContext::constant(int i) const {
+  return *lowerer_.graph_.value(node_.inputs[i]).constant;
+}
+
+absl::StatusOr<int> LoweringContext::Plain(int i) { return lowerer_.Plain(node_.inputs[i]); }
+
+std::optional<dnnl::memory::desc> LoweringContext::NativeDesc(int i) const {
+  const auto& placements = lowerer_.PlacementsOf(node_.inputs[i]);
+  if (placements.empty()) return PlainDesc(input_type(i));
+  return placements.front().desc;
+}
+
+absl::StatusOr<int> LoweringContext::InLayout(int i, const dnnl::memory::desc& desc) {
+  return lowerer_.InLayout(node_.inputs[i], desc);
+}
+
+absl::StatusOr<int> LoweringContext::PackedWeight(
+    int i, const std::string& layout, const std::function<absl::StatusOr<Tensor>()>& pack) {
+  const Tensor& weight = constant(i);
+  return lowerer_.ConstantBuffer(weight.id(), layout, [&]() -> absl::StatusOr<Tensor> {
+    if (!weight.has_bytes()) return weight;
+    return pack();
+  });
+}
+
+absl::StatusOr<int> LoweringContext::PackedWeight(int i, const dnnl::memory::desc& from,
+                                                  const dnnl::memory::desc& to) {
+  dnnl::memory::desc key = to;  // get_blob() is not const
+  const std::vector<uint8_t> blob = key.get_blob();
+  return PackedWeight(i, std::string(blob.begin(), blob.end()), [&]() -> absl::StatusOr<Tensor> {
+    OCTET_ASSIGN_OR_RETURN(
+        Tensor packed,
+        Tensor::Allocate(DataType::kUint8, {static_cast<int64_t>(to.get_size())}));
+    dnnl::memory source(from, Engine(), const_cast<std::byte*>(constant(i).data()));
+    dnnl::memory target(to, Engine(), packed.mutable_data());
+    dnnl::stream stream(Engine());
+    dnnl::reorder(source, target).execute(stream, source, target);
+    stream.wait();
+    return packed;
+  });
+}
+
+int LoweringContext::SmallConstant(const Tensor& tensor) { return lowerer_.KeepConstant(tensor); }
+
+int LoweringContext::PlainOutput(int i) {
+  const graph::TensorType& type = output_type(i);
+  const int buffer =
+      lowerer_.NewBuffer(static_cast<size_t>(ElementCount(type.shape)) * ByteSize(type.dtype));
+  lowerer_.Place(node_.outputs[i], {.buffer = buffer, .desc = PlainDesc(type)});
+  return buffer;
+}
+
+int LoweringContext::OutputInLayout(int i, const dnnl::memory::desc& desc) {
+  const int buffer = lowerer_.NewBuffer(desc.get_size());
+  lowerer_.Place(node_.outputs[i], {.buffer = buffer, .desc = desc});
+  return buffer;
+}
+
+absl::StatusOr<int> LoweringContext::OutputOverInput(int output, int input,
+                                                     const dnnl::memory::desc& desc) {
+  OCTET_ASSIGN_OR_RETURN(int buffer, InLayout(input, desc));
+  if (lowerer_.SomebodyElseReads(buffer)) {
+    const dnnl::reorder::primitive_desc copy(Engine(), desc, Engine(), desc, BaseAttributes());
+    const int copied = lowerer_.NewBuffer(desc.get_size());
+    PrimitiveCall call(*this);
+    call.Input(DNNL_ARG_FROM, buffer, desc);
+    call.Output(DNNL_ARG_TO, copied, desc);
+    call.Emit(dnnl::reorder(copy), copy);
+    buffer = copied;
+  }
+  lowerer_.Place(node_.outputs[output], {.buffer = buffer, .desc = desc});
+  return buffer;
+}
+
+absl::Status LoweringContext::AliasPlain(int output, int input) {
+  OCTET_ASSIGN_OR_RETURN(const int buffer, Plain(input));
+  lowerer_.Place(node_.outputs[output], {.buffer = buffer, .desc = PlainDesc(output_type(output))});
+  return absl::OkStatus();
+}
+
+absl::Status LoweringContext::AliasView(int output, int input, const dnnl::memory::desc& desc) {
+  const auto& placements = lowerer_.PlacementsOf(node_.inputs[input]);
+  if (placements.empty()) OCTET_RETURN_IF_ERROR(Plain(input).status());
+  lowerer_.Place(node_.outputs[output],
+                 {.buffer = lowerer_.PlacementsOf(node_.inputs[input]).front().buffer,
+                  .desc = desc});
+  return absl::OkStatus();
+}
+
+int LoweringContext::Temporary(size_t bytes) { return lowerer_.NewBuffer(bytes); }
+
+void LoweringContext::Emit(std::unique_ptr<Kernel> kernel, std::vector<int> inputs,
+                           std::vector<int> outputs, Work work) {
+  std::string layout = "plain";
+  if (has_output(0)) {
+    const auto& placements = lowerer_.PlacementsOf(node_.outputs[0]);
+    if (!placements.empty() && placements.front().desc) {
+      layout = LayoutName(*placements.front().desc);
+    }
+  }
+  lowerer_.Emit(std::move(kernel), std::move(inputs), std::move(outputs), work,
+                std::move(layout));
+}
+
+// --- public functions ---
+
+absl::StatusOr<Program> LowerGraph(const graph::Graph& graph, WeightCache& weights) {
+  return Lowerer(graph, weights).Run();
+}
+
+std::optional<dnnl::memory::desc> PlainDesc(const graph::TensorType& type) {
+  dnnl::memory::data_type data_type;
+  switch (type.dtype) {
+    case DataType::kFloat32:
+      data_type = dnnl::memory::data_type::f32;
+      break;
+    case DataType::kInt8:
+      data_type = dnnl::memory::data_type::s8;
+      break;
+    case DataType::kUint8:
+      data_type = dnnl::memory::data_type::u8;
+      break;
+    case DataType::kInt32:
+      data_type = dnnl::memory::data_type::s32;
+      break;
+    default:
+      return std::nullopt;
+  }
+  if (type.shape.size() > DNNL_MAX_NDIMS || ElementCount(type.shape) <= 0) return std::nullopt;
+  dnnl::memory::dims dims(type.shape.begin(), type.shape.end());
+  if (dims.empty()) dims.push_back(1);
+  dnnl::memory::dims strides(dims.size(), 1);
+  for (size_t d = dims.size() - 1; d > 0; --d) strides[d - 1] = strides[d] * dims[d];
+  return dnnl::memory::desc(dims, data_type, strides);
+}
+
+const dnnl::engine& Engine() {
+  static const auto* const kEngine = new dnnl::engine(dnnl::engine::kind::cpu, 0);
+  return *kEngine;
+}
+
+}  // namespace octet::kernels

@@ -1,0 +1,28 @@
+#include "kernels/weight_cache.h"
+
+#include "absl/container/flat_hash_set.h"
+#include "base/status.h"
+
+namespace octet::kernels {
+
+absl::StatusOr<Tensor> WeightCache::Get(uint64_t constant, const std::string& layout,
+                                        const std::function<absl::StatusOr<Tensor>()>& pack) {
+  const MutexLock lock(mutex_);
+  const auto found = packed_.find(std::pair(constant, layout));
+  if (found != packed_.end()) return found->second;
+  OCTET_ASSIGN_OR_RETURN(Tensor packed, pack());
+  packed_.emplace(std::pair(constant, layout), packed);
+  return packed;
+}
+
+size_t WeightCache::bytes() const {
+  const MutexLock lock(mutex_);
+  size_t total = 0;
+  absl::flat_hash_set<const std::byte*> counted;  // a plain constant may stand under two layouts
+  for (const auto& [key, tensor] : packed_) {
+    if (counted.insert(tensor.data()).second) total += tensor.byte_size();
+  }
+  return total;
+}
+
+}  // namespace octet::kernels

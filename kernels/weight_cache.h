@@ -1,0 +1,34 @@
+// The weights in the layouts that kernels read, one copy for all plans and contexts of a model.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "base/mutex.h"
+#include "base/tensor.h"
+
+namespace octet::kernels {
+
+// Thread-safe.
+class WeightCache {
+ public:
+  // The packed form `layout` of the constant with this Tensor::id(). `pack` makes it the first
+  // time, under the cache's lock, and its error is returned.
+  absl::StatusOr<Tensor> Get(uint64_t constant, const std::string& layout,
+                             const std::function<absl::StatusOr<Tensor>()>& pack);
+
+  // Bytes of everything in the cache.
+  size_t bytes() const;
+
+ private:
+  mutable Mutex mutex_;
+  absl::flat_hash_map<std::pair<uint64_t, std::string>, Tensor> packed_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace octet::kernels

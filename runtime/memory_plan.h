@@ -1,0 +1,23 @@
+// Where a program's buffers lie in one block of memory, planned before anything runs.
+
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "kernels/program.h"
+
+namespace octet::runtime {
+
+struct MemoryPlan {
+  std::vector<size_t> offsets;  // by buffer; 64-byte aligned; constants have none and get 0
+  size_t arena_bytes = 0;
+  size_t naive_bytes = 0;  // what the buffers would take without sharing memory over time
+};
+
+// Buffers whose lifetimes overlap never overlap in memory. A buffer lives from the step that first
+// touches it to the step that last does; inputs from before the first step, outputs to the end.
+// Greedy: the largest buffer first, into the tightest gap that is free for its whole life.
+MemoryPlan PlanMemory(const kernels::Program& program);
+
+}  // namespace octet::runtime

@@ -1,0 +1,83 @@
+// A program with its memory plan, and the context that runs it.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/tensor.h"
+#include "graph/graph.h"
+#include "kernels/program.h"
+#include "kernels/weight_cache.h"
+#include "runtime/memory_plan.h"
+
+namespace octet::runtime {
+
+// Immutable, shared by contexts.
+struct Plan {
+  kernels::Program program;
+  MemoryPlan memory;
+};
+
+// `graph` may have symbolic dimensions; the plan is for these input shapes.
+absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const graph::Graph& graph,
+                                                     std::span<const Shape> input_shapes,
+                                                     kernels::WeightCache& weights);
+
+// A 64-byte aligned block that only grows.
+class Block {
+ public:
+  // True if the address changed: what was bound to the block must be bound again.
+  // ResourceExhausted if there is no memory.
+  absl::StatusOr<bool> Reserve(size_t bytes);
+  std::byte* data() const { return bytes_.get(); }
+  size_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* bytes) const;
+  };
+  std::unique_ptr<std::byte, Free> bytes_;
+  size_t size_ = 0;
+};
+
+// A plan bound to memory: what one thread runs. Not thread-safe.
+class BoundPlan {
+ public:
+  // `arena` and `scratch` are as large as the plan says and outlive this.
+  BoundPlan(std::shared_ptr<const Plan> plan, std::byte* arena, std::byte* scratch);
+
+  absl::Status Run();
+
+  const Plan& plan() const { return *plan_; }
+  TensorView input(size_t index) const;
+  ConstTensorView output(size_t index) const;
+  // Nanoseconds of each step of one run; for `octet inspect`, not the request path.
+  absl::StatusOr<std::vector<int64_t>> TimedRun();
+
+ private:
+  std::byte* Address(int buffer) const;
+
+  std::shared_ptr<const Plan> plan_;
+  std::byte* arena_;
+  std::vector<std::unique_ptr<kernels::BoundKernel>> kernels_;
+};
+
+// Plans, memory and one run in a single call: for calibration, measuring and tests.
+class PlanRunner {
+ public:
+  static absl::StatusOr<PlanRunner> Create(std::shared_ptr<const Plan> plan);
+  // Inputs in the graph's order, in the engine's types and the plan's shapes.
+  absl::StatusOr<std::vector<Tensor>> Run(std::span<const Tensor> inputs);
+  BoundPlan& bound() { return *bound_; }
+
+ private:
+  Block arena_, scratch_;
+  std::unique_ptr<BoundPlan> bound_;
+};
+
+}  // namespace octet::runtime

@@ -78,6 +78,12 @@ Tensor Tensor::Reshaped(Shape shape) const {
   return result;
 }
 
+Tensor Tensor::WithBytesOf(const Tensor& other) const {
+  Tensor result = *this;
+  result.bytes_ = other.bytes_;
+  return result;
+}
+
 Tensor Tensor::WithoutBytes() const {
   Tensor result = *this;
   result.bytes_.reset();

@@ -99,6 +99,8 @@ class Tensor {
 
   // The same type, shape and id without the bytes; data() is null from then on.
   Tensor WithoutBytes() const;
+  // The reverse: this tensor's identity with the bytes of one of the same type and shape.
+  Tensor WithBytesOf(const Tensor& other) const;
   bool has_bytes() const { return bytes_ != nullptr; }
 
   const std::byte* data() const { return bytes_.get(); }

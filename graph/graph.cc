@@ -205,6 +205,20 @@ void Graph::ReleaseBytes(ValueId id) {
   if (changed.constant) changed.constant = changed.constant->WithoutBytes();
 }
 
+absl::Status Graph::RestoreBytes(const Graph& whole) {
+  for (size_t i = 0; i < values_.size(); ++i) {
+    if (!values_[i].constant || values_[i].constant->has_bytes()) continue;
+    const bool same = i < whole.values_.size() && whole.values_[i].name == values_[i].name &&
+                      whole.values_[i].type == values_[i].type && whole.values_[i].constant;
+    if (!same) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("constant ", values_[i].name, " is not what it was when the model was loaded"));
+    }
+    values_[i].constant = values_[i].constant->WithBytesOf(*whole.values_[i].constant);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Graph::Verify() const {
   absl::flat_hash_set<absl::string_view> names;
   std::vector<std::vector<NodeId>> readers(values_.size());

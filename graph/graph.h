@@ -67,6 +67,7 @@ class Graph {
                 absl::flat_hash_map<std::string, Attribute> attributes = {},
                 TensorType output_type = {});
 
+  bool IsLive(NodeId id) const { return nodes_[static_cast<size_t>(id)].has_value(); }
   const Node& node(NodeId id) const { return *nodes_[static_cast<size_t>(id)]; }
   // For attributes and fused operators. Inputs and outputs change through the functions below,
   // which keep the values' consumers right.
@@ -105,6 +106,9 @@ class Graph {
   void MakeConstant(ValueId id, Tensor tensor);
   // The same constant without its bytes: see Tensor::WithoutBytes().
   void ReleaseBytes(ValueId id);
+  // Gives released constants the bytes of the same constants of `whole`, a graph that was made in
+  // the same way; they keep their identity. FailedPrecondition if the graphs differ.
+  absl::Status RestoreBytes(const Graph& whole);
 
   // Internal if consumers and producers do not match, a name repeats, or there is a cycle.
   absl::Status Verify() const;

@@ -14,6 +14,10 @@ std::span<const Pass> FloatPipeline() {
       {"remove_identity", RemoveIdentity},
       // Before calibration, so that ranges are those of the weights that will be quantized.
       {"fold_batch_norm", FoldBatchNorm},
+      // After batch norm: what it left as an addition is a bias too.
+      {"fold_bias", FoldBias},
+      // Last: it hides operators inside others, where no pattern finds them.
+      {"fuse_elementwise", FuseElementwise},
   });
   return kPasses;
 }

@@ -185,7 +185,7 @@ absl::StatusOr<bool> Lower(LoweringContext& context) {
 constexpr Operator kOperators[] = {
     {.schema = {.type = "Conv",
                 .min_inputs = 2,
-                .max_inputs = 64,  // beyond the bias: operands of fused operators
+                .max_inputs = 3,
                 .quant = graph::QuantRole::kCompute,
                 .infer = Infer,
                 .reference = Reference},

@@ -1,0 +1,93 @@
+#include "runtime/model_plans.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+
+namespace octet::runtime {
+namespace {
+
+constexpr size_t kReleasedFromBytes = 16 << 10;
+
+std::string Key(std::span<const Shape> shapes) {
+  return absl::StrJoin(shapes, "", [](std::string* out, const Shape& shape) {
+    absl::StrAppend(out, ToText(shape));
+  });
+}
+
+}  // namespace
+
+ModelPlans::ModelPlans(graph::Graph graph, RebuildGraph rebuild)
+    : rebuild_(std::move(rebuild)), graph_(std::move(graph)) {}
+
+void ModelPlans::Touch(Entry& entry) {
+  recently_used_.splice(recently_used_.begin(), recently_used_, entry.used);
+}
+
+absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Find(std::span<const Shape> shapes) {
+  const std::string key = Key(shapes);
+  const auto find = [&]() -> std::shared_ptr<const Plan> {
+    const MutexLock lock(mutex_);
+    const auto found = plans_.find(key);
+    if (found == plans_.end()) return nullptr;
+    Touch(found->second);
+    return found->second.plan;
+  };
+  if (auto plan = find()) return plan;
+  const MutexLock compiling(compile_mutex_);
+  if (auto plan = find()) return plan;  // another thread was faster
+  OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, Make(shapes));
+  const MutexLock lock(mutex_);
+  recently_used_.push_front(key);
+  plans_[key] = {.plan = plan, .used = recently_used_.begin()};
+  Evict();
+  return plan;
+}
+
+absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Pin(std::span<const Shape> shapes) {
+  OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, Find(shapes));
+  const MutexLock lock(mutex_);
+  if (const auto found = plans_.find(Key(shapes)); found != plans_.end()) {
+    found->second.pinned = true;
+  }
+  return plan;
+}
+
+absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Make(std::span<const Shape> shapes) {
+  absl::StatusOr<std::shared_ptr<const Plan>> plan = MakePlan(graph_, shapes, weights_);
+  if (plan.status().code() == absl::StatusCode::kFailedPrecondition && rebuild_ != nullptr) {
+    OCTET_ASSIGN_OR_RETURN(const graph::Graph whole, rebuild_());
+    graph::Graph restored = graph_;
+    OCTET_RETURN_IF_ERROR(restored.RestoreBytes(whole));
+    plan = MakePlan(restored, shapes, weights_);
+  }
+  if (plan.ok() && (*plan)->memory.arena_bytes > kMaxArenaBytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("activations for input shapes ", Key(shapes), " need ",
+                     (*plan)->memory.arena_bytes, " bytes, the limit is ", kMaxArenaBytes));
+  }
+  return plan;
+}
+
+void ModelPlans::Evict() {
+  for (auto it = recently_used_.end();
+       plans_.size() > kMaxPlans && it != recently_used_.begin();) {
+    --it;
+    const auto found = plans_.find(*it);
+    if (found->second.pinned) continue;
+    plans_.erase(found);
+    it = recently_used_.erase(it);
+  }
+}
+
+void ModelPlans::ReleaseWeights() {
+  const MutexLock compiling(compile_mutex_);
+  for (size_t i = 0; i < graph_.value_count(); ++i) {
+    const auto id = static_cast<graph::ValueId>(i);
+    if (graph_.IsConstant(id) && graph_.value(id).constant->byte_size() >= kReleasedFromBytes) {
+      graph_.ReleaseBytes(id);
+    }
+  }
+}
+
+}  // namespace octet::runtime

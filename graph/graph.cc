@@ -149,6 +149,10 @@ void Graph::ReplaceAllUses(ValueId from, ValueId to) {
       if (inputs[i] == from) SetInput(consumer, i, to);
     }
   }
+  ReplaceOutput(from, to);
+}
+
+void Graph::ReplaceOutput(ValueId from, ValueId to) {
   for (Output& output : outputs_) {
     if (output.value == from) output.value = to;
   }

@@ -96,6 +96,8 @@ class Graph {
   void SetInput(NodeId id, size_t index, ValueId value);
   // Graph outputs follow too.
   void ReplaceAllUses(ValueId from, ValueId to);
+  // Outputs of the graph that are `from` become `to`; nodes keep reading `from`.
+  void ReplaceOutput(ValueId from, ValueId to);
   // The outputs must have no readers left.
   void RemoveNode(NodeId id);
   // Removes nodes whose results nobody reads, then forgets the bytes of unread constants.

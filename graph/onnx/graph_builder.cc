@@ -159,6 +159,7 @@ absl::Status GraphBuilder::AddNode(const onnx::NodeProto& proto) {
   if (OpName(proto) == "Constant") return AddConstantNode(proto);
   Node node{.op = OpName(proto), .name = NodeName(proto)};
   const std::string domain = proto.domain() == "ai.onnx" ? "" : proto.domain();
+  if (domain == "octet") return absl::UnimplementedError("the domain is Octet's own");
   const auto opset = opsets_.find(domain);
   absl::StatusOr<const OpSchema*> schema = graph_.registry().Find(
       node.op, opset == opsets_.end() ? 1 : opset->second);

@@ -1,0 +1,33 @@
+#include "kernels/channels_last.h"
+
+#include "kernels/lowering.h"
+
+namespace octet::kernels {
+
+dnnl::memory::data_type StorageType(const graph::TensorType& type) {
+  switch (type.dtype) {
+    case DataType::kInt8:
+      return dnnl::memory::data_type::s8;
+    case DataType::kUint8:
+      return dnnl::memory::data_type::u8;
+    case DataType::kInt32:
+      return dnnl::memory::data_type::s32;
+    default:
+      return dnnl::memory::data_type::f32;
+  }
+}
+
+dnnl::memory::desc ChannelsLast(const graph::TensorType& type) {
+  const Shape& shape = type.shape;
+  dnnl::memory::dims strides(shape.size());
+  int64_t stride = shape[1];
+  for (size_t d = shape.size() - 1; d >= 2; --d) {
+    strides[d] = stride;
+    stride *= shape[d];
+  }
+  strides[1] = 1;
+  strides[0] = stride;
+  return {dnnl::memory::dims(shape.begin(), shape.end()), StorageType(type), strides};
+}
+
+}  // namespace octet::kernels

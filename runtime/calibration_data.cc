@@ -1,0 +1,196 @@
+#include "runtime/calibration_data.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "graph/onnx/import.h"
+#include "runtime/border.h"
+#include "runtime/npy.h"
+
+namespace octet::runtime {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A set of arrays, one per model input, all with the same number of samples.
+using Arrays = std::vector<Tensor>;
+
+Tensor ToEngineType(const Tensor& tensor) {
+  if (ComputeType(tensor.dtype()) == tensor.dtype()) return tensor;
+  Tensor result = *Tensor::Allocate(ComputeType(tensor.dtype()), tensor.shape());
+  FromBorder(tensor.dtype(), {tensor.data(), tensor.byte_size()}, result.mutable_data());
+  return result;
+}
+
+absl::StatusOr<Tensor> Fitted(const Tensor& array, const TensorSpec& spec) {
+  Tensor tensor = ToEngineType(array);
+  if (tensor.dtype() != ComputeType(spec.dtype)) {
+    return absl::InvalidArgumentError(absl::StrCat("input ", spec.name, " is ", Name(spec.dtype),
+                                                   ", the array is ", Name(array.dtype())));
+  }
+  const Shape& shape = tensor.shape();
+  bool fits = shape.size() == spec.shape.size();
+  for (size_t d = 1; fits && d < shape.size(); ++d) {
+    fits = spec.shape[d] == kUnknownDim || spec.shape[d] == shape[d];
+  }
+  if (!fits || shape.empty() || shape[0] == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("input ", spec.name, " has shape ",
+                                                   ToText(spec.shape), ", the array has ",
+                                                   ToText(shape)));
+  }
+  return tensor;
+}
+
+// A copy of `rows` rows from row `first`, so that a sample does not hold the whole array.
+absl::StatusOr<Tensor> Rows(const Tensor& array, int64_t first, int64_t rows) {
+  Shape shape = array.shape();
+  const size_t row_bytes = array.byte_size() / static_cast<size_t>(shape[0]);
+  shape[0] = rows;
+  OCTET_ASSIGN_OR_RETURN(Tensor sample, Tensor::Allocate(array.dtype(), shape));
+  if (sample.byte_size() > 0) {
+    std::memcpy(sample.mutable_data(), array.data() + static_cast<size_t>(first) * row_bytes,
+                sample.byte_size());
+  }
+  return sample;
+}
+
+class Reader {
+ public:
+  Reader(const std::vector<TensorSpec>& inputs, bool batchable)
+      : inputs_(inputs), batchable_(batchable) {}
+
+  absl::Status Read(const fs::path& path) {
+    std::error_code error;
+    if (!fs::exists(path, error)) {
+      return absl::NotFoundError(absl::StrCat("calibration data: nothing at ", path.string()));
+    }
+    if (!fs::is_directory(path, error)) return ReadFile(path);
+    if (fs::exists(path / "input_0.pb", error)) return ReadTestData(path);
+    std::vector<fs::path> entries;
+    for (const auto& entry : fs::directory_iterator(path, error)) entries.push_back(entry.path());
+    std::sort(entries.begin(), entries.end());
+    for (const fs::path& entry : entries) {
+      const bool folder = absl::StartsWith(entry.filename().string(), "test_data_set_");
+      if (folder || entry.extension() == ".npz" || entry.extension() == ".npy") {
+        OCTET_RETURN_IF_ERROR(Read(entry));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // An even choice of at most `most` samples.
+  absl::StatusOr<std::vector<std::vector<Tensor>>> Take(size_t most) const {
+    size_t total = 0;
+    for (const Arrays& arrays : sets_) total += SamplesIn(arrays);
+    const size_t wanted = std::min(total, most);
+    std::vector<std::vector<Tensor>> samples;
+    size_t seen = 0;
+    for (const Arrays& arrays : sets_) {
+      const int64_t rows = batchable_ ? 1 : inputs_[0].shape[0];
+      for (size_t s = 0; s < SamplesIn(arrays); ++s, ++seen) {
+        // The sample is taken when its share of `wanted` reaches the next whole number.
+        if ((seen + 1) * wanted / total == seen * wanted / total) continue;
+        std::vector<Tensor> sample;
+        for (const Tensor& array : arrays) {
+          const int64_t step = batchable_ || rows == kUnknownDim ? 1 : rows;
+          OCTET_ASSIGN_OR_RETURN(
+              Tensor part, Rows(array, static_cast<int64_t>(s) * step, step));
+          sample.push_back(std::move(part));
+        }
+        samples.push_back(std::move(sample));
+      }
+    }
+    return samples;
+  }
+
+ private:
+  size_t SamplesIn(const Arrays& arrays) const {
+    const int64_t first = inputs_[0].shape.empty() ? 1 : inputs_[0].shape[0];
+    const int64_t rows = batchable_ || first == kUnknownDim ? 1 : std::max<int64_t>(first, 1);
+    return static_cast<size_t>(arrays[0].shape()[0] / rows);
+  }
+
+  absl::Status Add(const std::vector<std::pair<std::string, Tensor>>& named,
+                   const std::string& file) {
+    Arrays arrays;
+    for (const TensorSpec& spec : inputs_) {
+      const auto found = std::find_if(named.begin(), named.end(), [&](const auto& array) {
+        return array.first == spec.name || (inputs_.size() == 1 && named.size() == 1);
+      });
+      if (found == named.end()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(file, ": has no array for input ", spec.name));
+      }
+      absl::StatusOr<Tensor> fitted = Fitted(found->second, spec);
+      if (!fitted.ok()) return Annotate(fitted.status(), file);
+      if (!arrays.empty() && fitted->shape()[0] != arrays[0].shape()[0]) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(file, ": the arrays have different numbers of samples"));
+      }
+      arrays.push_back(*std::move(fitted));
+    }
+    sets_.push_back(std::move(arrays));
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadFile(const fs::path& path) {
+    if (path.extension() == ".npz") {
+      OCTET_ASSIGN_OR_RETURN(const auto arrays, ReadNpz(path.string()));
+      return Add(arrays, path.string());
+    }
+    if (path.extension() != ".npy") {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path.string(), ": expected .npz, .npy or a folder"));
+    }
+    OCTET_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path.string()));
+    absl::StatusOr<Tensor> tensor = ParseNpy(file.bytes());
+    if (!tensor.ok()) return Annotate(tensor.status(), path.string());
+    return Add({{path.stem().string(), *std::move(tensor)}}, path.string());
+  }
+
+  absl::Status ReadTestData(const fs::path& folder) {
+    std::vector<std::pair<std::string, Tensor>> arrays;
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      const fs::path path = folder / absl::StrCat("input_", i, ".pb");
+      OCTET_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path.string()));
+      absl::StatusOr<Tensor> tensor = graph::ReadTensorProto(file.bytes());
+      if (!tensor.ok()) return Annotate(tensor.status(), path.string());
+      arrays.emplace_back(inputs_[i].name, *std::move(tensor));
+    }
+    return Add(arrays, folder.string());
+  }
+
+  const std::vector<TensorSpec>& inputs_;
+  const bool batchable_;
+  std::vector<Arrays> sets_;
+};
+
+}  // namespace
+
+absl::StatusOr<CalibrationData> ReadCalibrationData(const std::string& path,
+                                                    const std::vector<TensorSpec>& inputs,
+                                                    bool batchable, size_t max_samples) {
+  if (inputs.empty()) return absl::InvalidArgumentError("the model has no inputs to calibrate");
+  Reader reader(inputs, batchable);
+  OCTET_RETURN_IF_ERROR(reader.Read(path));
+  CalibrationData data{.source = path};
+  OCTET_ASSIGN_OR_RETURN(data.samples, reader.Take(max_samples));
+  if (data.samples.empty()) {
+    return absl::NotFoundError(absl::StrCat("calibration data: no samples in ", path));
+  }
+  return data;
+}
+
+std::string CalibrationBeside(const std::string& model_path) {
+  const fs::path folder = fs::path(model_path).parent_path() / "calibration";
+  std::error_code error;
+  return fs::is_directory(folder, error) ? folder.string() : "";
+}
+
+}  // namespace octet::runtime

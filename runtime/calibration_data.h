@@ -1,0 +1,33 @@
+// Samples of a model's inputs, for measuring ranges and checking accuracy.
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/tensor.h"
+#include "runtime/compiled_model.h"
+
+namespace octet::runtime {
+
+struct CalibrationData {
+  // Each sample has one tensor per model input, in the model's order and the engine's types; the
+  // first dimension is 1 for a model that batches.
+  std::vector<std::vector<Tensor>> samples;
+  std::string source;  // for reports: the path it came from
+};
+
+// Reads `path`: a .npz file (arrays named as the inputs, samples along the first dimension), a .npy
+// file (models with one input), a folder of those, or a folder of ONNX test data (test_data_set_N
+// folders of input_I.pb). At most `max_samples`, spread evenly over what is there.
+//   NotFound         nothing there
+//   InvalidArgument  damaged, or not fitting the model's inputs; the message names file and array
+absl::StatusOr<CalibrationData> ReadCalibrationData(const std::string& path,
+                                                    const std::vector<TensorSpec>& inputs,
+                                                    bool batchable, size_t max_samples);
+
+// The folder or file that lies beside the model: MODEL_DIR/calibration; empty if there is none.
+std::string CalibrationBeside(const std::string& model_path);
+
+}  // namespace octet::runtime

@@ -1,0 +1,34 @@
+// Running a graph over samples: observing values, and comparing outputs.
+
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "kernels/weight_cache.h"
+#include "quant/histogram.h"
+#include "runtime/calibration_data.h"
+
+namespace octet::runtime {
+
+using Samples = std::span<const std::vector<Tensor>>;
+
+// One histogram per entry of `values`, over all samples. Samples of one shape share a plan.
+// FailedPrecondition without samples.
+absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
+                                                      std::span<const graph::ValueId> values,
+                                                      Samples samples,
+                                                      kernels::WeightCache& weights);
+
+// The outputs of the graph for every sample.
+absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& graph, Samples samples,
+                                                        kernels::WeightCache& weights);
+
+// Signal to quantization noise of the float outputs over all samples, in decibels: capped at 99;
+// outputs that are not float32 are left out.
+double OutputSqnrDb(const std::vector<std::vector<Tensor>>& exact,
+                    const std::vector<std::vector<Tensor>>& approximate);
+
+}  // namespace octet::runtime

@@ -1,0 +1,85 @@
+// Quantizes a model's graph: measures ranges, tries the ways to choose them, keeps the best, and
+// leaves the layers in float that cost too much accuracy.
+
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "quant/selection.h"
+#include "runtime/calibration_data.h"
+
+namespace octet::runtime {
+
+struct QuantizeOptions {
+  // How weights get their scales, and activations their ranges: names of range estimators
+  // (quant/range_estimator.h). Several for activations: the one with the best output wins.
+  std::string weight_algorithm = "least_squares";
+  std::vector<std::string> activation_algorithms = {"least_squares", "min_max", "percentile",
+                                                    "entropy"};
+  bool per_channel = true;
+  // Weight codes up to 127, or up to 63 where the CPU's 8-bit products saturate.
+  enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
+  WeightRange weight_range = WeightRange::kAuto;
+  double percentile = 99.99;
+  bool zero_non_finite_weights = false;
+  // Layers named here keep float32: glob patterns on node names.
+  std::vector<std::string> float_layers;
+  // While the outputs' SQNR is below `target_sqnr_db`, layers go back to float32, worst first, up to
+  // this share of the multiply-accumulates.
+  double target_sqnr_db = 20;
+  double max_float_fraction = 0.35;
+  double held_out_share = 0.25;  // of the samples, for measuring rather than calibrating
+  std::function<void(absl::string_view stage, const std::string& detail)> progress;
+};
+
+struct LayerReport {
+  std::string node;
+  std::string op;
+  quant::Precision precision = quant::Precision::kFloat32;
+  std::string reason;               // why it is not int8; empty if it is
+  Shape weight_shape;
+  int64_t macs = 0;                 // for the example shapes
+  double weight_sqnr_db = 0;        // quantized weights against float32
+  double output_sqnr_db = 0;        // this layer's result in the quantized network; 0: not measured
+  double alone_sqnr_db = 0;         // network output with only this layer quantized; 0: not measured
+  size_t bytes_before = 0;
+  size_t bytes_after = 0;
+  std::string kernel;               // the implementation that serves it
+};
+
+struct QuantizeReport {
+  std::string mode;                   // "int8", "int8 dynamic"
+  std::string activation_algorithm;   // the one that won
+  struct Attempt {
+    std::string algorithm;
+    double output_sqnr_db = 0;
+  };
+  std::vector<Attempt> attempts;      // all algorithms for activations that were tried
+  size_t calibration_samples = 0;
+  size_t held_out_samples = 0;
+  std::string calibration_source;
+  double output_sqnr_db = 0;          // on held-out samples; 0 if there were none
+  double int8_mac_share = 0;
+  double seconds = 0;
+  std::vector<LayerReport> layers;
+  std::vector<std::string> warnings;
+};
+
+struct QuantizedModel {
+  graph::Graph graph;
+  QuantizeReport report;
+};
+
+// Static int8 with `data`; with no samples, weights int8 and activations quantized row by row at run
+// time. `example_shapes` are for counting work.
+//   InvalidArgument  NaN or infinity in the weights (unless zero_non_finite_weights)
+absl::StatusOr<QuantizedModel> QuantizeModel(const graph::Graph& graph,
+                                             std::span<const Shape> example_shapes,
+                                             const CalibrationData& data,
+                                             const QuantizeOptions& options);
+
+}  // namespace octet::runtime

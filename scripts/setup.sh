@@ -141,6 +141,7 @@ install_onednn_from_trixie() {
   upgraded=$(apt-get -s install --no-install-recommends -t trixie "$ONEDNN" |
     awk '$1 == "Inst" && $3 ~ /^\[/ { print $2 }' | sort | tr '\n' ' ')
   say "installing $ONEDNN from Debian 13, which also upgrades: ${upgraded:-nothing}"
+  [[ $upgraded != *base-files* ]] || say "(with base-files, /etc/os-release will say Debian 13)"
   install -t trixie "$ONEDNN"
 }
 
@@ -160,7 +161,8 @@ install_on_debian() {
     if dpkg --compare-versions "${candidate:-0}" ge "$ONEDNN_AT_LEAST"; then
       say "installing $ONEDNN $candidate"
       install "$ONEDNN"
-    elif [[ $release == 12 ]]; then
+    elif [[ -n $(source_of bookworm) ]]; then
+      # Asked of apt, not of /etc/os-release, which says 13 once base-files has been upgraded.
       install_onednn_from_trixie
     else
       die "apt offers $ONEDNN '${candidate:-none}', Octet needs $ONEDNN_AT_LEAST or newer"

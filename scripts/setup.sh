@@ -146,10 +146,10 @@ install_onednn_from_trixie() {
 }
 
 install_on_debian() {
-  local release=$1 packages
+  local packages
   mapfile -t packages < <(missing_packages)
   mkdir -p build && : >"$LOG"
-  say "Debian $release: updating apt's lists"
+  say "updating apt's lists"
   apt update
   if ((${#packages[@]})); then
     say "installing ${#packages[@]} packages and what they need: ${packages[*]}"
@@ -254,6 +254,6 @@ fi
 
 system=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${VERSION_ID:-}") || system=""
 case $system in
-  "debian 12" | "debian 13") install_on_debian "${system#debian }" ;;
+  "debian 12" | "debian 13") install_on_debian ;;
   *) check_other_system "$system" ;;
 esac

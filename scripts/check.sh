@@ -3,7 +3,7 @@
 # Ends with a table of parts, results and times, and fails if a part failed.
 
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 readonly PYTHON=build/venv/bin/python
 table=""

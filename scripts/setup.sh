@@ -95,7 +95,7 @@ keyring_of() {
       /^[^ \t]/ { copy = tolower($0) ~ /^(signed-by|trusted):/ }
       copy { print }' "$file"
   else
-    sed -n "${number}p" "$file" | tr '[] ' '\n\n\n' |
+    sed -n "${number}p" "$file" | tr '][ ' '\n' |
       sed -n -e 's/^signed-by=/Signed-By: /p' -e 's/^trusted=/Trusted: /p' |
       sed 's/,/ /g'
   fi

@@ -9,6 +9,7 @@ with the sources of changed headers. Without git history there is nothing to com
 
 import argparse
 import concurrent.futures
+import functools
 import json
 import os
 import pathlib
@@ -55,10 +56,18 @@ def affected(changed, compiled):
     return [path for path in compiled if path in wanted]
 
 
+@functools.cache
+def gcc_headers() -> str:
+    """Where omp.h is. Clang's own headers come first, so this must be searched last."""
+    return subprocess.run(["g++", "-print-file-name=include"], capture_output=True, text=True,
+                          check=True).stdout.strip()
+
+
 def tidy(path: pathlib.Path, build: pathlib.Path):
     program = pathlib.Path(sys.executable).parent / "clang-tidy"
-    result = subprocess.run([program, "-p", str(build), "--quiet", str(path)], text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    result = subprocess.run([program, "-p", str(build), "--quiet",
+                             f"--extra-arg=-idirafter{gcc_headers()}", str(path)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     return path, result
 
 

@@ -14,12 +14,12 @@ struct Row {
 };
 
 constexpr std::array kRows = {
-    Row{DataType::kFloat32, 4, "FP32"},   Row{DataType::kFloat64, 8, "FP64"},
-    Row{DataType::kFloat16, 2, "FP16"},   Row{DataType::kBFloat16, 2, "BF16"},
-    Row{DataType::kInt8, 1, "INT8"},      Row{DataType::kUint8, 1, "UINT8"},
-    Row{DataType::kInt16, 2, "INT16"},    Row{DataType::kUint16, 2, "UINT16"},
-    Row{DataType::kInt32, 4, "INT32"},    Row{DataType::kUint32, 4, "UINT32"},
-    Row{DataType::kInt64, 8, "INT64"},    Row{DataType::kUint64, 8, "UINT64"},
+    Row{DataType::kFloat32, 4, "FP32"}, Row{DataType::kFloat64, 8, "FP64"},
+    Row{DataType::kFloat16, 2, "FP16"}, Row{DataType::kBFloat16, 2, "BF16"},
+    Row{DataType::kInt8, 1, "INT8"},    Row{DataType::kUint8, 1, "UINT8"},
+    Row{DataType::kInt16, 2, "INT16"},  Row{DataType::kUint16, 2, "UINT16"},
+    Row{DataType::kInt32, 4, "INT32"},  Row{DataType::kUint32, 4, "UINT32"},
+    Row{DataType::kInt64, 8, "INT64"},  Row{DataType::kUint64, 8, "UINT64"},
     Row{DataType::kBool, 1, "BOOL"},
 };
 
@@ -49,9 +49,7 @@ DataType ComputeType(DataType type) {
   }
 }
 
-bool IsInteger(DataType type) {
-  return type >= DataType::kInt8 && type <= DataType::kUint64;
-}
+bool IsInteger(DataType type) { return type >= DataType::kInt8 && type <= DataType::kUint64; }
 
 float HalfToFloat(uint16_t bits) {
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;

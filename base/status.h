@@ -18,10 +18,11 @@ absl::Status Annotate(const absl::Status& status, absl::string_view context);
 
 }  // namespace octet
 
-#define OCTET_RETURN_IF_ERROR(expression)                        \
-  do {                                                           \
-    absl::Status octet_status = (expression);                    \
-    if (!octet_status.ok()) [[unlikely]] return octet_status;    \
+#define OCTET_RETURN_IF_ERROR(expression)     \
+  do {                                        \
+    absl::Status octet_status = (expression); \
+    if (!octet_status.ok()) [[unlikely]]      \
+      return octet_status;                    \
   } while (false)
 
 #define OCTET_CONCAT_INNER(a, b) a##b
@@ -33,5 +34,6 @@ absl::Status Annotate(const absl::Status& status, absl::string_view context);
 
 #define OCTET_ASSIGN_OR_RETURN_INNER(result, declaration, expression) \
   auto result = (expression);                                         \
-  if (!result.ok()) [[unlikely]] return std::move(result).status();   \
+  if (!result.ok()) [[unlikely]]                                      \
+    return std::move(result).status();                                \
   declaration = *std::move(result)

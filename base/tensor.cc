@@ -25,8 +25,8 @@ std::string ToText(const Shape& shape) {
   return absl::StrCat("[",
                       absl::StrJoin(shape, ",",
                                     [](std::string* out, int64_t dim) {
-                                      absl::StrAppend(
-                                          out, dim == kUnknownDim ? "?" : absl::StrCat(dim));
+                                      absl::StrAppend(out,
+                                                      dim == kUnknownDim ? "?" : absl::StrCat(dim));
                                     }),
                       "]");
 }

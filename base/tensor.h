@@ -62,6 +62,7 @@ struct TensorView {
   std::span<T> As() const {
     return {reinterpret_cast<T*>(data), static_cast<size_t>(size())};
   }
+  // NOLINTNEXTLINE(google-explicit-constructor): what may be written may be read
   operator ConstTensorView() const { return {dtype, shape, data}; }
 };
 

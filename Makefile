@@ -1,0 +1,50 @@
+# The front door: every target is a thin call of scripts/ or of a CMake preset.
+
+MAKEFLAGS += --no-print-directory
+PYTHON := build/venv/bin/python
+CONFIG ?= examples/octet.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-undo venv venv-bench build serve test check bench format clean
+
+help:  ## show this
+	@echo "Octet: an inference server that quantizes ONNX models when it starts."
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
+	  while IFS='|' read -r target text; do printf '%-18s %s\n' "$$target" "$$text"; done
+
+setup:  ## install missing Debian packages (12 and 13), else list what is missing
+	@scripts/setup.sh
+
+setup-undo:  ## remove the Debian 13 package source that setup added on Debian 12
+	@scripts/setup.sh --undo
+
+venv: setup
+	@scripts/venv.sh
+
+venv-bench: setup
+	@scripts/venv.sh --bench
+
+build: setup  ## build the release binary, build/octet
+	@scripts/build.sh release
+	@cp -f build/release/server/octet build/octet
+	@echo "build: build/octet is ready"
+
+serve: build  ## build and serve the example models (CONFIG=FILE for your own)
+	@build/octet serve --config $(CONFIG)
+
+test: venv  ## build and run every test and lint
+	@scripts/build.sh dev
+	@ctest --preset all --parallel $$(nproc)
+
+check: venv-bench  ## sanitizers, clang-tidy of everything, the comparison with peers
+	@scripts/check.sh
+
+bench: venv-bench build  ## measure speed and accuracy beside other engines
+	@$(PYTHON) tests/bench/run.py
+
+format: venv  ## format all C++ files
+	@$(PYTHON) tests/lint/check_format.py --fix
+
+clean:  ## remove the build folder
+	@rm -rf build

@@ -1,0 +1,44 @@
+#!/bin/bash
+# The long checks, for before a release: every part runs, whatever became of those before it.
+# Ends with a table of parts, results and times, and fails if a part failed.
+
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+
+readonly PYTHON=build/venv/bin/python
+table=""
+failed=0
+
+# part NAME COMMAND...
+part() {
+  local name=$1 start=$SECONDS result=passed
+  shift
+  echo "=== $name"
+  if ! "$@"; then
+    result=FAILED
+    failed=1
+  fi
+  table+=$(printf '%-44s %s %6d s' "$name" "$result" $((SECONDS - start)))$'\n'
+}
+
+# sanitizer PRESET: builds and runs what the preset's tests select
+sanitizer() { scripts/build.sh "$1" && ctest --preset "$1" --parallel "$(nproc)"; }
+
+tidy_all() { scripts/build.sh dev && "$PYTHON" tests/lint/check_tidy.py --all; }
+
+peers() {
+  if [[ ! -f tests/bench/run.py ]]; then
+    echo "there is no tests/bench/run.py in this tree"
+    return 1
+  fi
+  make build && "$PYTHON" tests/bench/run.py --quick
+}
+
+part "asan+ubsan: unit, property, fuzz, e2e" sanitizer asan
+part "tsan: everything behind gRPC" sanitizer tsan
+part "clang-tidy: every file" tidy_all
+part "comparison with peers" peers
+
+echo "=== check"
+printf '%s' "$table"
+exit "$failed"

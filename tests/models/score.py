@@ -43,7 +43,11 @@ def _sentence_scores(dataset: Dataset, reference: np.ndarray, actual: np.ndarray
     mask = dataset.evaluation["attention_mask"]
     embeddings = [accuracy.masked_mean(hidden, mask) for hidden in (reference, actual)]
     cosines = accuracy.cosines(*embeddings)
+    # A classifier fitted to float32's embeddings has to go on working with int8's.
+    half = len(actual) // 2
+    probe = accuracy.fit_linear_probe(embeddings[0][:half], dataset.labels[:half])
     return {
+        "probe_accuracy": probe.accuracy(embeddings[1][half:], dataset.labels[half:]),
         "mean_cosine": float(cosines.mean()),
         "least_cosine": float(cosines.min()),
         "samples": len(actual),

@@ -19,6 +19,8 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.version_converter
 import onnxruntime
 
 from tests.models import build, cache, fetch, inputs, score, zoo
@@ -27,6 +29,7 @@ from tests.models.random_data import Feeds
 ACCURACY_MODELS = ("digits", "efficientnet_lite0", "ppocr_recognizer", "minilm")
 TRANSFORMERS = ("minilm", "bert_base")
 BATCH = 10
+PER_CHANNEL_OPSET = 13
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Result:
     peer: str
     versions: str
     scores: score.Scores
+    error: str = ""
 
 
 def batches(feeds: Feeds, size: int) -> Iterator[Feeds]:
@@ -89,14 +93,26 @@ def _data_reader(calibration: Feeds):
     return Reader()
 
 
+def _with_per_channel_opset(model: Path, scratch: Path) -> Path:
+    """DequantizeLinear has an axis since opset 13; a QDQ file of an older one is invalid."""
+    loaded = onnx.load(model)
+    version = next(o.version for o in loaded.opset_import if o.domain in ("", "ai.onnx"))
+    if version >= PER_CHANNEL_OPSET:
+        return model
+    upgraded = scratch / "upgraded.onnx"
+    onnx.save(onnx.version_converter.convert_version(loaded, PER_CHANNEL_OPSET), upgraded)
+    return upgraded
+
+
 def _onnxruntime_static(model: Path, calibration: Feeds, out: Path, **options: object) -> None:
     from onnxruntime.quantization import quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch) / "prepared.onnx"
+        source = _with_per_channel_opset(model, Path(scratch))
         # Symbolic shape inference needs sympy and gives nothing to these models.
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
         quantize_static(prepared, out, _data_reader(calibration), **options)
 
 
@@ -168,8 +184,15 @@ def applies(peer: Peer, name: str) -> bool:
 
 
 def evaluate(peer: Peer, name: str, dataset: inputs.Dataset, reference: np.ndarray) -> Result:
-    """Quantizes, runs and scores; reference is float32's output on dataset.evaluation."""
-    actual = peer.run(quantized(peer, name, dataset.calibration), dataset.evaluation)
+    """Quantizes, runs and scores; reference is float32's output on dataset.evaluation.
+
+    What a peer cannot do is part of the comparison: it is told in the result, not raised.
+    """
+    try:
+        actual = peer.run(quantized(peer, name, dataset.calibration), dataset.evaluation)
+    except Exception as error:  # the peers document none of what they raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Result(name, peer.name, peer.versions, {}, reason)
     return Result(
         name, peer.name, peer.versions, score.score(name, dataset, reference, actual)
     )
@@ -191,7 +214,7 @@ def row(result: Result) -> str:
         f"{key} {value if isinstance(value, int) else f'{value:.4f}'}"
         for key, value in result.scores.items()
     )
-    return f"| {result.model} | {result.peer} | {result.versions} | {figures} |"
+    return f"| {result.model} | {result.peer} | {result.versions} | {figures or result.error} |"
 
 
 def main() -> None:

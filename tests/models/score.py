@@ -1,0 +1,71 @@
+"""Which figures say that an int8 form of a model is good enough, model by model."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from tests.models import accuracy, build
+from tests.models.inputs import Dataset
+
+Scores = dict[str, float]
+
+
+@cache
+def _characters() -> list[str]:
+    return accuracy.ctc_characters(build.path("ppocr_recognizer"))
+
+
+def _classifier_scores(dataset: Dataset, reference: np.ndarray, actual: np.ndarray) -> Scores:
+    return {
+        "top1_correct": accuracy.top1_correct(actual, dataset.labels),
+        "samples": len(actual),
+        "agreement": accuracy.agreement(reference, actual),
+    }
+
+
+def _recognizer_scores(dataset: Dataset, reference: np.ndarray, actual: np.ndarray) -> Scores:
+    read = accuracy.greedy_ctc(actual, _characters())
+    return {
+        "lines_unchanged": accuracy.equal_lines(
+            accuracy.greedy_ctc(reference, _characters()), read
+        ),
+        # The margins of a line are often read as spaces: not a mistake, but part of the output.
+        "lines_right": accuracy.equal_lines(
+            list(dataset.labels), [line.strip() for line in read]
+        ),
+        "samples": len(actual),
+    }
+
+
+def _sentence_scores(dataset: Dataset, reference: np.ndarray, actual: np.ndarray) -> Scores:
+    mask = dataset.evaluation["attention_mask"]
+    embeddings = [accuracy.masked_mean(hidden, mask) for hidden in (reference, actual)]
+    cosines = accuracy.cosines(*embeddings)
+    # A classifier fitted to float32's embeddings has to go on working with int8's.
+    half = len(actual) // 2
+    probe = accuracy.fit_linear_probe(embeddings[0][:half], dataset.labels[:half])
+    return {
+        "probe_accuracy": probe.accuracy(embeddings[1][half:], dataset.labels[half:]),
+        "mean_cosine": float(cosines.mean()),
+        "least_cosine": float(cosines.min()),
+        "samples": len(actual),
+    }
+
+
+_SCORES = {
+    "digits": _classifier_scores,
+    "efficientnet_lite0": _classifier_scores,
+    "ppocr_recognizer": _recognizer_scores,
+    "minilm": _sentence_scores,
+}
+
+
+def score(name: str, dataset: Dataset, reference: np.ndarray, actual: np.ndarray) -> Scores:
+    """Figures for a model's first output on dataset.evaluation; reference is float32's."""
+    if reference.shape != actual.shape:
+        raise ValueError(f"{name}: expected shape {reference.shape}, found {actual.shape}")
+    specific = _SCORES.get(name)
+    scores = specific(dataset, reference, actual) if specific else {"samples": len(actual)}
+    return scores | {"sqnr_db": accuracy.sqnr_db(reference, actual)}

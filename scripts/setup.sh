@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 readonly PACKAGES=(
   g++ cmake ninja-build pkg-config
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
-  prometheus-cpp-dev libcivetweb-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libssl-dev
+  prometheus-cpp-dev libcivetweb-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libssl-dev libzip-dev
   libonnx-dev libhwy-dev
   libgtest-dev libgmock-dev libbenchmark-dev python3 python3-venv
 )

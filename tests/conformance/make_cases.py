@@ -9,12 +9,9 @@ and index.tsv; if the index is there already, nothing is done. FOLDER/current na
 Octet plans memory before it runs, so inputs that decide shapes (the `shape` of Reshape, the `axes`
 of ReduceSum, ...) must be constants. Node cases pass them at run time; here they become
 initializers of the model, which is how exporters write them.
-<<<<<<< HEAD
 
 Most of the PyTorch cases are of opset 6; ONNX's own version converter makes them opset 7, the
 oldest that Octet reads.
-=======
->>>>>>> ops2
 """
 
 import dataclasses
@@ -26,19 +23,12 @@ import warnings
 
 import numpy as np
 import onnx
-<<<<<<< HEAD
 from onnx import AttributeProto, ModelProto, TensorProto, numpy_helper, version_converter
 from onnx.backend.test.loader import load_model_tests
 from onnx.backend.test.runner import Runner
 
 OLDEST_OPSET = 7
 
-=======
-from onnx import AttributeProto, ModelProto, TensorProto, numpy_helper
-from onnx.backend.test.loader import load_model_tests
-from onnx.backend.test.runner import Runner
-
->>>>>>> ops2
 SUITES = ["node", "simple", "pytorch-converted", "pytorch-operator", "real"]
 
 # Inputs that decide shapes, or which kernel runs, by operator.
@@ -223,7 +213,6 @@ def numbered(folder, prefix):
                                            key=lambda p: int(p.stem.rsplit("_", 1)[1]))]
 
 
-<<<<<<< HEAD
 def upgraded(model):
     opsets = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
     if not opsets or opsets[0] >= OLDEST_OPSET:
@@ -235,12 +224,6 @@ def packaged_cases(suite):
     for test in sorted(load_model_tests(kind=suite), key=lambda test: test.name):
         folder = pathlib.Path(test.model_dir)
         model = upgraded(onnx.load(folder / "model.onnx"))
-=======
-def packaged_cases(suite):
-    for test in sorted(load_model_tests(kind=suite), key=lambda test: test.name):
-        folder = pathlib.Path(test.model_dir)
-        model = onnx.load(folder / "model.onnx")
->>>>>>> ops2
         sets = [(numbered(d, "input"), numbered(d, "output"))
                 for d in sorted(folder.glob("test_data_set_*"))]
         yield Case(suite, test.name, model, sets, test.rtol, test.atol)

@@ -14,6 +14,10 @@ CONFIG = transformer.Config(
     positions=512, layer_norm_epsilon=1e-12, opset=17, pooler=True,
 )  # fmt: skip
 EMBEDDING_SCALE = 0.05  # the standard deviation of trained BERT embeddings, about
+# Attention that is sharp and branches that are small beside the residual, as after training;
+# without both, the tokens of a sentence all become the same vector within a few layers.
+ATTENTION_SCALE = 1.6
+BRANCH_SCALE = 0.4
 
 
 def random_tensors(config: transformer.Config, seed: int = SEED) -> dict[str, np.ndarray]:
@@ -27,8 +31,8 @@ def random_tensors(config: transformer.Config, seed: int = SEED) -> dict[str, np
     def normal(name: str, shape: tuple[int, ...], scale: float) -> None:
         tensors[name] = rng.standard_normal(shape, np.float32) * np.float32(scale)
 
-    def linear(name: str, inputs: int, outputs: int) -> None:
-        normal(f"{name}.weight", (outputs, inputs), inputs**-0.5)
+    def linear(name: str, inputs: int, outputs: int, scale: float = 1.0) -> None:
+        normal(f"{name}.weight", (outputs, inputs), scale * inputs**-0.5)
         normal(f"{name}.bias", (outputs,), 0.05)
 
     def layer_norm(name: str) -> None:
@@ -41,11 +45,12 @@ def random_tensors(config: transformer.Config, seed: int = SEED) -> dict[str, np
     layer_norm("embeddings.LayerNorm")
     for index in range(config.layers):
         layer = f"encoder.layer.{index}"
-        for name in ("self.query", "self.key", "self.value", "output.dense"):
-            linear(f"{layer}.attention.{name}", config.hidden, config.hidden)
+        for name, scale in (("self.query", ATTENTION_SCALE), ("self.key", ATTENTION_SCALE),
+                            ("self.value", 1.0), ("output.dense", BRANCH_SCALE)):  # fmt: skip
+            linear(f"{layer}.attention.{name}", config.hidden, config.hidden, scale)
         layer_norm(f"{layer}.attention.output.LayerNorm")
         linear(f"{layer}.intermediate.dense", config.hidden, config.feed_forward)
-        linear(f"{layer}.output.dense", config.feed_forward, config.hidden)
+        linear(f"{layer}.output.dense", config.feed_forward, config.hidden, BRANCH_SCALE)
         layer_norm(f"{layer}.output.LayerNorm")
     linear("pooler.dense", config.hidden, config.hidden)
     return tensors

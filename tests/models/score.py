@@ -26,15 +26,13 @@ def _classifier_scores(dataset: Dataset, reference: np.ndarray, actual: np.ndarr
 
 
 def _recognizer_scores(dataset: Dataset, reference: np.ndarray, actual: np.ndarray) -> Scores:
-    read = accuracy.greedy_ctc(actual, _characters())
+    expected, read = (accuracy.greedy_ctc(p, _characters()) for p in (reference, actual))
+    # The margins of a line are often read as spaces: part of the output, but not of the text.
+    trimmed = [line.strip() for line in read]
     return {
-        "lines_unchanged": accuracy.equal_lines(
-            accuracy.greedy_ctc(reference, _characters()), read
-        ),
-        # The margins of a line are often read as spaces: not a mistake, but part of the output.
-        "lines_right": accuracy.equal_lines(
-            list(dataset.labels), [line.strip() for line in read]
-        ),
+        "lines_unchanged": accuracy.equal_lines(expected, read),
+        "trimmed_unchanged": accuracy.equal_lines([line.strip() for line in expected], trimmed),
+        "lines_right": accuracy.equal_lines(list(dataset.labels), trimmed),
         "samples": len(actual),
     }
 

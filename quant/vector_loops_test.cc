@@ -161,6 +161,19 @@ TEST_P(VectorLoops, QuantizeDividesAndRoundsAsDefined) {
   }
 }
 
+// Halfway between two codes a product with the reciprocal often rounds the other way.
+TEST_P(VectorLoops, QuantizeDividesAtTheThresholds) {
+  for (const float scale : {0.37f, 0.0123f, 3.0f, 1 / 127.0f}) {
+    std::vector<float> values;
+    for (int i = -127; i < 127; ++i) values.push_back((static_cast<float>(i) + 0.5f) * scale);
+    std::vector<int8_t> codes(values.size());
+    QuantizeLoop(values, {scale, 0}, kSymmetricInt8, codes.data());
+    for (size_t i = 0; i < values.size(); ++i) {
+      EXPECT_EQ(codes[i], std::nearbyint(values[i] / scale)) << values[i];
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Targets, VectorLoops,
                          ::testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
                          [](const auto& info) { return std::string(hwy::TargetName(info.param)); });

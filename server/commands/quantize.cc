@@ -1,0 +1,51 @@
+#include "server/commands/quantize.h"
+
+#include <utility>
+
+#include "server/commands/model_command.h"
+
+namespace octet::server {
+namespace {
+
+constexpr char kDetails[] =
+    R"(Does what the server does when it loads MODEL, without serving it: imports, calibrates,
+quantizes, measures. Prints the report; with --report also writes report.json and report.txt.
+Without --config the model is quantized to int8 with every default.
+
+Samples are .npz, .npy or ONNX test-data .pb files; without --calibration, those of the folder
+`calibration` beside the model are taken.
+
+Examples:
+  octet quantize model.onnx
+  octet quantize model.onnx --calibration samples --report report
+  octet quantize model.onnx --config octet.yaml
+
+Exit codes: 0 done, 1 the model could not be quantized, 2 wrong arguments or configuration.
+)";
+
+}  // namespace
+
+absl::StatusOr<QuantizeOptions> ParseQuantizeOptions(const Arguments& arguments) {
+  OCTET_ASSIGN_OR_RETURN(ModelOptions model, ParseModelOptions(arguments));
+  // Without a file nobody has asked for float32.
+  if (!arguments.Has("--config")) model.settings.quantization.mode = QuantizationMode::kInt8;
+  return QuantizeOptions{std::move(model), arguments.Get("--report")};
+}
+
+Command QuantizeCommand(std::function<absl::Status(const QuantizeOptions&, Console&)> quantize) {
+  return {.name = "quantize",
+          .summary = "Quantize a model and report what that does to it, without serving",
+          .details = kDetails,
+          .arguments = {ModelArgument(),
+                        {.name = "--calibration",
+                         .value = "PATH",
+                         .help = "File or folder with samples (wins over the file)"},
+                        ConfigArgument(),
+                        {.name = "--report",
+                         .value = "DIR",
+                         .help = "Folder for report.json and report.txt"}},
+          .prepare = PrepareModelCommand<QuantizeOptions>(ParseQuantizeOptions,
+                                                          std::move(quantize))};
+}
+
+}  // namespace octet::server

@@ -1,0 +1,28 @@
+// octet serve: its arguments and configuration.
+
+#pragma once
+
+#include <functional>
+
+#include "absl/status/statusor.h"
+#include "server/commands/command.h"
+#include "server/config/config.h"
+
+namespace octet::server {
+
+struct ServeOptions {
+  Config config;  // the file's, with the flags over it; something to serve is in it
+};
+
+// Serves until SIGTERM or SIGINT, then drains. Returns an error if the server cannot start or breaks
+// down. Defined where the server is assembled; logging has been set up before the call.
+absl::Status Serve(const ServeOptions& options, Console& console);
+
+// InvalidArgument (NotFound for a file that is not there) says what is wrong with the arguments or
+// with the file.
+absl::StatusOr<ServeOptions> ParseServeOptions(const Arguments& arguments);
+
+// The command; main() gives it Serve.
+Command ServeCommand(std::function<absl::Status(const ServeOptions&, Console&)> serve);
+
+}  // namespace octet::server

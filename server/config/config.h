@@ -1,0 +1,141 @@
+// Everything a user can set, resolved: the file's values, the flags' values and the defaults.
+//
+// Members are what the rows in *_config.cc read into; those rows carry the ranges, and the text
+// that `octet config explain` and docs/configuration.md show. To add a setting: one member here,
+// one row there.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace octet::server {
+
+struct TlsConfig {
+  std::string certificate;  // paths of PEM files; empty: not set
+  std::string key;
+  std::string client_ca;
+
+  bool enabled() const { return !certificate.empty(); }
+};
+
+struct ServerConfig {
+  std::string address = "0.0.0.0";
+  int grpc_port = 8001;  // 0: any free port
+  int http_port = 8002;  // 0: any free port
+  int64_t max_request_bytes = int64_t{64} << 20;
+  int drain_seconds = 30;
+  bool strict_readiness = true;
+  TlsConfig tls;
+};
+
+struct BatchingConfig {
+  int max_batch_size = 32;
+  int max_queue_delay_microseconds = 0;
+  int max_queue_size = 1024;
+};
+
+struct ExecutionConfig {
+  int streams = 0;             // 0: chosen for this machine
+  int threads_per_stream = 0;  // 0: chosen for this machine
+};
+
+enum class QuantizationMode : uint8_t { kFloat32, kInt8 };
+enum class WeightGranularity : uint8_t { kPerChannel, kPerTensor };
+enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
+enum class ActivationTiming : uint8_t { kAuto, kStatic, kDynamic };
+enum class CalibrationSource : uint8_t { kAuto, kDataset, kDynamic };
+enum class NotANumberPolicy : uint8_t { kError, kZero };
+
+struct WeightQuantizationConfig {
+  std::string algorithm = "least_squares";  // name of a range estimator
+  WeightGranularity granularity = WeightGranularity::kPerChannel;
+  WeightRange range = WeightRange::kAuto;
+};
+
+struct ActivationQuantizationConfig {
+  std::string algorithm = "auto";  // name of a range estimator, or auto
+  ActivationTiming timing = ActivationTiming::kAuto;
+};
+
+struct AlgorithmParameters {
+  double percentile = 99.99;
+};
+
+struct CalibrationConfig {
+  CalibrationSource source = CalibrationSource::kAuto;
+  std::string path;  // empty: the folder `calibration` beside the model
+  int samples = 128;
+  int batch = 8;
+  int seed = 0;
+};
+
+struct AccuracyConfig {
+  double target = 20.0;  // dB, signal to quantization noise of the model's outputs
+};
+
+struct MixedPrecisionConfig {
+  double max_float_fraction = 0.35;  // share of the multiply-accumulates, 0 to 1
+};
+
+struct LayerRule {
+  std::string match;  // glob on the node's name
+  QuantizationMode mode = QuantizationMode::kFloat32;
+};
+
+struct QuantizationConfig {
+  QuantizationMode mode = QuantizationMode::kFloat32;
+  WeightQuantizationConfig weights;
+  ActivationQuantizationConfig activations;
+  AlgorithmParameters algorithm_params;
+  CalibrationConfig calibration;
+  AccuracyConfig accuracy;
+  MixedPrecisionConfig mixed_precision;
+  NotANumberPolicy on_nan = NotANumberPolicy::kError;
+  std::vector<LayerRule> layers;  // the first rule that matches wins
+};
+
+enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
+enum class LogFormat : uint8_t { kText, kJson };
+
+struct LogConfig {
+  LogLevel level = LogLevel::kInfo;
+  LogFormat format = LogFormat::kText;
+};
+
+// Which of the version folders of a model are served.
+struct VersionPolicy {
+  enum class Kind : uint8_t { kLatest, kAll, kSpecific };
+
+  Kind kind = Kind::kLatest;
+  int latest = 1;                 // kLatest: how many, the highest numbers first
+  std::vector<int64_t> versions;  // kSpecific: these, ascending
+};
+
+// One model; what its entry does not set is the top level's.
+struct ModelConfig {
+  std::string name;
+  std::string path;  // empty: the folder `name` of the model repository
+  VersionPolicy version_policy;
+  BatchingConfig batching;
+  ExecutionConfig execution;
+  QuantizationConfig quantization;
+};
+
+struct Config {
+  std::string model_repository;  // empty: none
+  ServerConfig server;
+  BatchingConfig batching;
+  ExecutionConfig execution;
+  QuantizationConfig quantization;
+  LogConfig log;
+  std::vector<ModelConfig> models;
+
+  // The settings of a model: its entry, or for one that has none the top level's.
+  ModelConfig ForModel(absl::string_view name) const;
+};
+
+}  // namespace octet::server

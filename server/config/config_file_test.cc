@@ -1,0 +1,348 @@
+#include "server/config/config_file.h"
+
+#include <filesystem>
+#include <fstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/config/unsupported.h"
+
+namespace octet::server {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+Config Parsed(absl::string_view text, std::vector<FlagValue> flags = {}) {
+  const absl::StatusOr<LoadedConfig> loaded = ParseConfig(text, "f.yaml", flags);
+  EXPECT_TRUE(loaded.ok()) << loaded.status();
+  return loaded.ok() ? loaded->config : Config{};
+}
+
+std::string ErrorOf(absl::string_view text, std::vector<FlagValue> flags = {}) {
+  const absl::StatusOr<LoadedConfig> loaded = ParseConfig(text, "f.yaml", flags);
+  return loaded.ok() ? "ok" : std::string(loaded.status().message());
+}
+
+TEST(ParseConfig, TwoLinesAreACompleteFile) {
+  const Config config = Parsed("model_repository: DIR\nquantization: {mode: int8}\n");
+  EXPECT_EQ(config.model_repository, "DIR");
+  EXPECT_EQ(config.quantization.mode, QuantizationMode::kInt8);
+  EXPECT_TRUE(CheckServable(config).ok());
+}
+
+TEST(ParseConfig, DefaultsAreThoseThatUsersKnow) {
+  const Config config = Parsed("");
+  EXPECT_EQ(config.server.grpc_port, 8001);
+  EXPECT_EQ(config.server.http_port, 8002);
+  EXPECT_TRUE(config.server.strict_readiness);
+  EXPECT_EQ(config.batching.max_queue_delay_microseconds, 0);
+  EXPECT_EQ(config.execution.streams, 0);
+  EXPECT_EQ(config.quantization.mode, QuantizationMode::kFloat32);
+  EXPECT_EQ(config.quantization.weights.algorithm, "least_squares");
+  EXPECT_EQ(config.quantization.activations.algorithm, "auto");
+  EXPECT_EQ(config.quantization.calibration.samples, 128);
+}
+
+TEST(ParseConfig, ReadsEverySetting) {
+  const Config config = Parsed(R"(
+model_repository: /models
+server:
+  address: 127.0.0.1
+  grpc_port: 0
+  http_port: 9002
+  max_request_bytes: 1048576
+  drain_seconds: 5
+  strict_readiness: false
+  tls: {certificate: /c.pem, key: /k.pem, client_ca: /ca.pem}
+batching: {max_batch_size: 8, max_queue_delay_microseconds: 100, max_queue_size: 64}
+execution: {streams: 2, threads_per_stream: 4}
+quantization:
+  mode: int8
+  weights: {algorithm: minmax, granularity: per_tensor, range: reduced}
+  activations: {algorithm: entropy, timing: static}
+  algorithm_params: {percentile: 99.5}
+  calibration: {source: dataset, path: /data, samples: 32, batch: 4, seed: 7}
+  accuracy: {target: 30}
+  mixed_precision: {max_float_fraction: 0.1}
+  on_nan: zero
+  layers:
+    - {match: "/head/*", mode: fp32}
+    - {match: "*", mode: int8}
+log: {level: warning, format: json}
+)");
+  EXPECT_EQ(config.model_repository, "/models");
+  EXPECT_EQ(config.server.address, "127.0.0.1");
+  EXPECT_EQ(config.server.grpc_port, 0);
+  EXPECT_EQ(config.server.http_port, 9002);
+  EXPECT_EQ(config.server.max_request_bytes, 1048576);
+  EXPECT_EQ(config.server.drain_seconds, 5);
+  EXPECT_FALSE(config.server.strict_readiness);
+  EXPECT_EQ(config.server.tls.certificate, "/c.pem");
+  EXPECT_EQ(config.server.tls.key, "/k.pem");
+  EXPECT_EQ(config.server.tls.client_ca, "/ca.pem");
+  EXPECT_EQ(config.batching.max_batch_size, 8);
+  EXPECT_EQ(config.batching.max_queue_delay_microseconds, 100);
+  EXPECT_EQ(config.batching.max_queue_size, 64);
+  EXPECT_EQ(config.execution.streams, 2);
+  EXPECT_EQ(config.execution.threads_per_stream, 4);
+  const QuantizationConfig& quantization = config.quantization;
+  EXPECT_EQ(quantization.weights.algorithm, "minmax");
+  EXPECT_EQ(quantization.weights.granularity, WeightGranularity::kPerTensor);
+  EXPECT_EQ(quantization.weights.range, WeightRange::kReduced);
+  EXPECT_EQ(quantization.activations.algorithm, "entropy");
+  EXPECT_EQ(quantization.activations.timing, ActivationTiming::kStatic);
+  EXPECT_DOUBLE_EQ(quantization.algorithm_params.percentile, 99.5);
+  EXPECT_EQ(quantization.calibration.source, CalibrationSource::kDataset);
+  EXPECT_EQ(quantization.calibration.path, "/data");
+  EXPECT_EQ(quantization.calibration.samples, 32);
+  EXPECT_EQ(quantization.calibration.batch, 4);
+  EXPECT_EQ(quantization.calibration.seed, 7);
+  EXPECT_DOUBLE_EQ(quantization.accuracy.target, 30);
+  EXPECT_DOUBLE_EQ(quantization.mixed_precision.max_float_fraction, 0.1);
+  EXPECT_EQ(quantization.on_nan, NotANumberPolicy::kZero);
+  ASSERT_EQ(quantization.layers.size(), 2u);
+  EXPECT_EQ(quantization.layers[0].match, "/head/*");
+  EXPECT_EQ(quantization.layers[1].mode, QuantizationMode::kInt8);
+  EXPECT_EQ(config.log.level, LogLevel::kWarning);
+  EXPECT_EQ(config.log.format, LogFormat::kJson);
+}
+
+TEST(ParseConfig, ModelsOverrideKeyByKeyWhereverTheyStand) {
+  const Config config = Parsed(R"(
+models:
+  - name: a
+    path: /a.onnx
+    version_policy: {latest: 2}
+    batching: {max_batch_size: 4}
+    quantization: {calibration: {samples: 9}}
+  - name: b
+batching: {max_batch_size: 16, max_queue_size: 10}
+quantization: {mode: int8, calibration: {samples: 64, batch: 2}}
+)");
+  ASSERT_EQ(config.models.size(), 2u);
+  const ModelConfig& a = config.models[0];
+  EXPECT_EQ(a.path, "/a.onnx");
+  EXPECT_EQ(a.version_policy.latest, 2);
+  EXPECT_EQ(a.batching.max_batch_size, 4);
+  EXPECT_EQ(a.batching.max_queue_size, 10);
+  EXPECT_EQ(a.quantization.mode, QuantizationMode::kInt8);
+  EXPECT_EQ(a.quantization.calibration.samples, 9);
+  EXPECT_EQ(a.quantization.calibration.batch, 2);
+  const ModelConfig& b = config.models[1];
+  EXPECT_EQ(b.batching.max_batch_size, 16);
+  EXPECT_EQ(b.quantization.calibration.samples, 64);
+}
+
+TEST(ForModel, GivesTheEntryOrTheTopLevel) {
+  const Config config = Parsed(
+      "batching: {max_batch_size: 16}\nmodels: [{name: a, batching: {max_batch_size: 2}}]\n");
+  EXPECT_EQ(config.ForModel("a").batching.max_batch_size, 2);
+  EXPECT_EQ(config.ForModel("other").batching.max_batch_size, 16);
+  EXPECT_EQ(config.ForModel("other").name, "other");
+}
+
+TEST(ParseConfig, FlagsWin) {
+  const std::vector<FlagValue> flags = {{"--model-repository", "model_repository", "/flag"},
+                                        {"--grpc-port", "server.grpc_port", "0"}};
+  const Config config =
+      Parsed("model_repository: /file\nserver: {grpc_port: 1, http_port: 2}\n", flags);
+  EXPECT_EQ(config.model_repository, "/flag");
+  EXPECT_EQ(config.server.grpc_port, 0);
+  EXPECT_EQ(config.server.http_port, 2);
+}
+
+TEST(ParseConfig, FlagsAreCheckedByTheSameRows) {
+  EXPECT_EQ(ErrorOf("", {{"--grpc-port", "server.grpc_port", "70000"}}),
+            "--grpc-port: must be an integer from 0 to 65535, not '70000'");
+  EXPECT_EQ(ErrorOf("", {{"--model-repository", "model_repository", ""}}),
+            "--model-repository: must be the path of a folder, not ''");
+}
+
+TEST(ParseConfig, UnknownKeysAreNamedWithTheNearest) {
+  EXPECT_EQ(ErrorOf("model_repository: a\nserver:\n  grcp_port: 1\n"),
+            "f.yaml:line 3: server: unknown key 'grcp_port'; did you mean 'grpc_port'?");
+  EXPECT_EQ(ErrorOf("\nquantisation: {mode: int8}\n"),
+            "f.yaml:line 2: unknown key 'quantisation'; did you mean 'quantization'?");
+  EXPECT_EQ(ErrorOf("models:\n- name: a\n  batching:\n    max_batch: 1\n"),
+            "f.yaml:line 4: models[0].batching: unknown key 'max_batch'; known: max_batch_size, "
+            "max_queue_delay_microseconds, max_queue_size");
+  EXPECT_EQ(ErrorOf("quantization:\n  layers:\n  - {match: a, mode: int8}\n  - {matches: a}\n"),
+            "f.yaml:line 4: quantization.layers[1]: unknown key 'matches'; did you mean 'match'?");
+}
+
+TEST(ParseConfig, WrongValuesSayWhatWasExpected) {
+  EXPECT_EQ(ErrorOf("batching:\n  max_batch_size: 0\n"),
+            "f.yaml:line 2: batching.max_batch_size: must be an integer from 1 to 1024, not '0'");
+  EXPECT_EQ(ErrorOf("batching:\n  max_batch_size:\n"),
+            "f.yaml:line 2: batching.max_batch_size: must be an integer from 1 to 1024, not "
+            "nothing");
+  EXPECT_EQ(ErrorOf("batching:\n  max_batch_size: [1]\n"),
+            "f.yaml:line 2: batching.max_batch_size: must be an integer from 1 to 1024, not a "
+            "list");
+  EXPECT_EQ(ErrorOf("server: {strict_readiness: maybe}\n"),
+            "f.yaml:line 1: server.strict_readiness: must be true or false, not 'maybe'; known: "
+            "true, false");
+  EXPECT_EQ(ErrorOf("quantization: {mode: int9}\n"),
+            "f.yaml:line 1: quantization.mode: must be one of fp32, int8, not 'int9'; did you mean "
+            "'int8'?");
+  EXPECT_EQ(ErrorOf("quantization:\n  mixed_precision:\n    max_float_fraction: 1.5\n"),
+            "f.yaml:line 3: quantization.mixed_precision.max_float_fraction: must be a number from "
+            "0 to 1, not '1.5'");
+  EXPECT_EQ(ErrorOf("models: [{name: a, version_policy: newest}]\n"),
+            "f.yaml:line 1: models[0].version_policy: must be latest, {latest: N}, all or "
+            "{specific: [N, ...]}, not 'newest'");
+}
+
+TEST(ParseConfig, SectionsAndListsMustBeThat) {
+  EXPECT_EQ(ErrorOf("server: 8001\n"),
+            "f.yaml:line 1: server: must be a section with 'address: ...' and the like, not '8001'");
+  EXPECT_EQ(ErrorOf("server:\n- grpc_port: 1\n"),
+            "f.yaml:line 1: server: must be a section with 'address: ...' and the like, not a "
+            "list");
+  EXPECT_EQ(ErrorOf("models: {name: a}\n"),
+            "f.yaml:line 1: models: must be a list of sections, not a section");
+  EXPECT_EQ(ErrorOf("models: [a]\n"),
+            "f.yaml:line 1: models[0]: must be a section with 'name: ...' and the like, not 'a'");
+  EXPECT_EQ(ErrorOf("server:\nmodels:\nlog:\n"), "ok") << "sections whose lines are commented out";
+}
+
+TEST(ParseConfig, WhatIsPlannedIsRefusedAsSuch) {
+  EXPECT_EQ(ErrorOf("quantization:\n  recipe: auto\n"),
+            "f.yaml:line 2: quantization.recipe: not supported in this version");
+  EXPECT_EQ(ErrorOf("models:\n- name: a\n  quantization: {weights: {scheme: symmetric}}\n"),
+            "f.yaml:line 3: models[0].quantization.weights.scheme: not supported in this version");
+  EXPECT_EQ(ErrorOf("quantization: {mode: bf16}\n"),
+            "f.yaml:line 1: quantization.mode: 'bf16' is not supported in this version; must be "
+            "one of fp32, int8");
+  EXPECT_EQ(ErrorOf("quantization: {weights: {granularity: 'group:64'}}\n"),
+            "f.yaml:line 1: quantization.weights.granularity: 'group:64' is not supported in this "
+            "version; must be one of per_channel, per_tensor");
+  EXPECT_EQ(ErrorOf("quantization: {layers: [{match: 'op:Conv'}]}\n"),
+            "f.yaml:line 1: quantization.layers[0].match: 'op:Conv' is not supported in this "
+            "version; must be a glob on node names such as /head/*");
+}
+
+// Whatever leaves the list must become a row, and whatever is a row must leave the list.
+TEST(Unsupported, NoneOfThemIsTaken) {
+  for (const std::string& setting : UnsupportedSettings()) {
+    const size_t colon = setting.find(": ");
+    std::string path = setting.substr(0, colon);
+    std::string value = colon == std::string::npos ? "1" : setting.substr(colon + 2);
+    constexpr absl::string_view kLayers = "quantization.layers.";
+    if (path.rfind(std::string(kLayers), 0) == 0) {
+      const std::string text = "quantization: {layers: [{" + path.substr(kLayers.size()) + ": '" +
+                               value + "'}]}";
+      EXPECT_THAT(ErrorOf(text), HasSubstr("not supported in this version")) << setting;
+      continue;
+    }
+    EXPECT_THAT(ErrorOf("", {{"--flag", path, value}}), HasSubstr("not supported in this version"))
+        << setting;
+  }
+}
+
+TEST(ParseConfig, SettingsMustAgree) {
+  EXPECT_EQ(ErrorOf("server:\n  tls:\n    key: k\n"),
+            "f.yaml:line 2: server.tls: certificate and key belong together, but certificate is "
+            "missing");
+  EXPECT_EQ(ErrorOf("server:\n  tls: {client_ca: c}\n"),
+            "f.yaml:line 2: server.tls: client_ca needs certificate and key");
+  EXPECT_EQ(ErrorOf("quantization: {activations: {timing: static}, calibration: {source: "
+                    "dynamic}}\n"),
+            "f.yaml:line 1: quantization: activations.timing static needs data, but "
+            "calibration.source is dynamic");
+  EXPECT_EQ(ErrorOf("quantization: {activations: {timing: static}}\nmodels:\n- name: a\n"
+                    "  quantization: {calibration: {source: dynamic}}\n"),
+            "f.yaml:line 4: models[0].quantization: activations.timing static needs data, but "
+            "calibration.source is dynamic");
+}
+
+TEST(ParseConfig, PortsMustDiffer) {
+  EXPECT_EQ(ErrorOf("log:\nserver: {grpc_port: 8002}\n"),
+            "server: grpc_port (f.yaml line 2) and http_port (default) must differ, but both are "
+            "8002");
+  EXPECT_EQ(ErrorOf("server: {grpc_port: 0, http_port: 0}\n"), "ok");
+  EXPECT_EQ(ErrorOf("server: {grpc_port: 8002}\n", {{"--http-port", "server.http_port", "1"}}),
+            "ok");
+}
+
+TEST(ParseConfig, ModelsNeedNamesOfTheirOwn) {
+  EXPECT_EQ(ErrorOf("models:\n- path: a\n"), "f.yaml:line 2: models[0]: name is missing");
+  EXPECT_EQ(ErrorOf("models:\n- name: a\n- name: b\n- name: a\n"),
+            "f.yaml:line 4: models[2]: 'a' is listed twice");
+  EXPECT_EQ(ErrorOf("models:\n- name: a/b\n"),
+            "f.yaml:line 2: models[0]: name must not contain '/'");
+  EXPECT_EQ(ErrorOf("quantization: {layers: [{mode: fp32}]}\n"),
+            "f.yaml:line 1: quantization.layers[0]: match is missing");
+}
+
+TEST(CheckServable, WantsARepositoryOrPaths) {
+  EXPECT_THAT(std::string(CheckServable(Parsed("")).message()), HasSubstr("nothing to serve"));
+  EXPECT_TRUE(CheckServable(Parsed("model_repository: a\n")).ok());
+  EXPECT_TRUE(CheckServable(Parsed("models: [{name: a, path: a.onnx}]\n")).ok());
+  EXPECT_THAT(std::string(CheckServable(Parsed("models: [{name: a}]\n")).message()),
+              HasSubstr("model 'a' has no path"));
+}
+
+class LoadConfigTest : public testing::Test {
+ protected:
+  LoadConfigTest()
+      : folder_(std::filesystem::path(testing::TempDir()) /
+                (std::string("octet_") +
+                 testing::UnitTest::GetInstance()->current_test_info()->name())) {
+    std::filesystem::create_directories(folder_);
+  }
+  ~LoadConfigTest() override { std::filesystem::remove_all(folder_); }
+
+  std::string Write(const std::string& text) const {
+    const std::string path = (folder_ / "octet.yaml").string();
+    std::ofstream(path, std::ios::binary) << text;
+    return path;
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(LoadConfigTest, PathsAreLookedForBesideTheFile) {
+  std::filesystem::create_directories(folder_ / "models");
+  const absl::StatusOr<LoadedConfig> loaded = LoadConfig(
+      Write("model_repository: models\nquantization: {calibration: {path: elsewhere}}\n"));
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->config.model_repository, (folder_ / "models").string());
+  EXPECT_EQ(loaded->config.quantization.calibration.path, "elsewhere");
+}
+
+TEST_F(LoadConfigTest, OriginsTellWhoSetWhat) {
+  const std::string path = Write("server:\n  grpc_port: 1\n  http_port: 2\n");
+  const std::vector<FlagValue> flags = {{"--http-port", "server.http_port", "3"}};
+  const absl::StatusOr<LoadedConfig> loaded = LoadConfig(path, flags);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->origins.at("server.grpc_port"), path + " line 2");
+  EXPECT_EQ(loaded->origins.at("server.http_port"), "flag --http-port");
+  EXPECT_FALSE(loaded->origins.contains("server.address"));
+}
+
+TEST_F(LoadConfigTest, FlagsAloneAreEnough) {
+  const std::vector<FlagValue> flags = {{"--model-repository", "model_repository", "models"}};
+  const absl::StatusOr<LoadedConfig> loaded = LoadConfig("", flags);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->config.model_repository, "models");
+}
+
+TEST_F(LoadConfigTest, FilesThatCannotBeRead) {
+  const std::string absent = (folder_ / "absent.yaml").string();
+  EXPECT_EQ(LoadConfig(absent).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(LoadConfig(absent).status().message()), HasSubstr("absent.yaml"));
+  EXPECT_THAT(std::string(LoadConfig(folder_.string()).status().message()),
+              HasSubstr("is a folder, not a file"));
+}
+
+TEST_F(LoadConfigTest, AFileOverOneMebibyteIsRefused) {
+  EXPECT_THAT(std::string(LoadConfig(Write(std::string(1'153'434, ' '))).status().message()),
+              HasSubstr("longer than 1048576 bytes"));
+  EXPECT_THAT(std::string(LoadConfig("/dev/zero").status().message()),
+              HasSubstr("longer than 1048576 bytes"));
+}
+
+}  // namespace
+}  // namespace octet::server

@@ -1,0 +1,23 @@
+// The rows of every section; each has its own file, <section>_config.cc.
+
+#pragma once
+
+#include <string>
+
+#include "server/config/config.h"
+#include "server/config/field.h"
+
+namespace octet::server {
+
+const Fields<ServerConfig>& ServerFields();
+const Fields<BatchingConfig>& BatchingFields();
+const Fields<ExecutionConfig>& ExecutionFields();
+const Fields<QuantizationConfig>& QuantizationFields();
+const Fields<LogConfig>& LogFields();
+const Fields<ModelConfig>& ModelFields();
+const Fields<Config>& ConfigFields();  // the top level
+
+// What is wrong with settings whose values are each of the right form, or "".
+std::string CheckQuantization(const QuantizationConfig& quantization);
+
+}  // namespace octet::server

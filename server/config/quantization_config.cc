@@ -1,0 +1,165 @@
+// Rows of `quantization`. What a later version adds leaves unsupported.cc and becomes a row here.
+
+#include "server/config/fields.h"
+
+namespace octet::server {
+namespace {
+
+// Names of the range estimators, the default first.
+const std::vector<std::string>& RangeEstimators() {
+  static const auto* const kNames =
+      new std::vector<std::string>{"least_squares", "minmax", "percentile", "entropy"};
+  return *kNames;
+}
+
+std::vector<std::string> RangeEstimatorsOrAuto() {
+  std::vector<std::string> names = RangeEstimators();
+  names.insert(names.begin(), "auto");
+  return names;
+}
+
+ValueForm<QuantizationMode> Mode() {
+  return Choice<QuantizationMode>(
+      {{"fp32", QuantizationMode::kFloat32}, {"int8", QuantizationMode::kInt8}});
+}
+
+const Fields<WeightQuantizationConfig>& WeightFields() {
+  static const auto* const kFields = new Fields<WeightQuantizationConfig>{
+      Value("algorithm", &WeightQuantizationConfig::algorithm, Word(RangeEstimators()),
+            "How the range of the weights is chosen."),
+      Value("granularity", &WeightQuantizationConfig::granularity,
+            Choice<WeightGranularity>({{"per_channel", WeightGranularity::kPerChannel},
+                                       {"per_tensor", WeightGranularity::kPerTensor}}),
+            "One scale for each output channel, or one for the whole tensor."),
+      Value("range", &WeightQuantizationConfig::range,
+            Choice<WeightRange>({{"auto", WeightRange::kAuto},
+                                 {"full", WeightRange::kFull},
+                                 {"reduced", WeightRange::kReduced}}),
+            "Codes up to 127, or up to 63 as CPUs without VNNI need where their products would "
+            "saturate; auto looks at the CPU."),
+  };
+  return *kFields;
+}
+
+const Fields<ActivationQuantizationConfig>& ActivationFields() {
+  static const auto* const kFields = new Fields<ActivationQuantizationConfig>{
+      Value("algorithm", &ActivationQuantizationConfig::algorithm, Word(RangeEstimatorsOrAuto()),
+            "How the range of the activations is chosen; auto takes the one whose outputs are "
+            "measured to be nearest to float32."),
+      Value("timing", &ActivationQuantizationConfig::timing,
+            Choice<ActivationTiming>({{"auto", ActivationTiming::kAuto},
+                                      {"static", ActivationTiming::kStatic},
+                                      {"dynamic", ActivationTiming::kDynamic}}),
+            "Ranges from calibration, or measured per row while serving; auto is static where "
+            "there is calibration data."),
+  };
+  return *kFields;
+}
+
+const Fields<AlgorithmParameters>& AlgorithmParameterFields() {
+  static const auto* const kFields = new Fields<AlgorithmParameters>{
+      Value("percentile", &AlgorithmParameters::percentile, Real(50, 100),
+            "Share of the values, in percent, that the percentile algorithm keeps in range."),
+  };
+  return *kFields;
+}
+
+const Fields<CalibrationConfig>& CalibrationFields() {
+  static const auto* const kFields = new Fields<CalibrationConfig>{
+      Value("source", &CalibrationConfig::source,
+            Choice<CalibrationSource>({{"auto", CalibrationSource::kAuto},
+                                       {"dataset", CalibrationSource::kDataset},
+                                       {"dynamic", CalibrationSource::kDynamic}}),
+            "auto: the data where there is some, else dynamic. dataset: fail without data. "
+            "dynamic: leave data alone."),
+      Value("path", &CalibrationConfig::path, Path("the path of a file or folder"),
+            "Samples as .npz, .npy or ONNX test-data .pb files; none is the folder `calibration` "
+            "beside the model, if there is one."),
+      Value("samples", &CalibrationConfig::samples, Integer<int>(1, 100'000),
+            "Most samples that are read."),
+      Value("batch", &CalibrationConfig::batch, Integer<int>(1, 1024),
+            "Samples that run together while calibrating."),
+      Value("seed", &CalibrationConfig::seed,
+            Integer<int>(0, std::numeric_limits<int>::max()),
+            "Chooses which samples are held out to measure accuracy."),
+  };
+  return *kFields;
+}
+
+const Fields<AccuracyConfig>& AccuracyFields() {
+  static const auto* const kFields = new Fields<AccuracyConfig>{
+      Value("target", &AccuracyConfig::target, Real(0, 99),
+            "Signal to quantization noise of the outputs, in dB on held-out samples. Below it, the "
+            "layers that harm it most stay in float32."),
+  };
+  return *kFields;
+}
+
+const Fields<MixedPrecisionConfig>& MixedPrecisionFields() {
+  static const auto* const kFields = new Fields<MixedPrecisionConfig>{
+      Value("max_float_fraction", &MixedPrecisionConfig::max_float_fraction, Real(0, 1),
+            "Largest share of the multiply-accumulates that may stay in float32 to reach the "
+            "target; 0 keeps every layer that can be int8 in int8."),
+  };
+  return *kFields;
+}
+
+const Fields<LayerRule>& LayerFields() {
+  static const auto* const kFields = new Fields<LayerRule>{
+      Value("match", &LayerRule::match, [] {
+              ValueForm<std::string> form = Text("a glob on node names such as /head/*");
+              form.parse = [text = form.parse](const ConfigNode& node, const std::string& folder) {
+                std::optional<std::string> glob = text(node, folder);
+                // Selectors by operator begin so; they are not globs.
+                if (glob.has_value() && glob->rfind("op:", 0) == 0) glob.reset();
+                return glob;
+              };
+              return form;
+            }(),
+            "Which nodes; * stands for any characters, ? for one."),
+      Value("mode", &LayerRule::mode, Mode(), "What they run in."),
+  };
+  return *kFields;
+}
+
+std::string CheckLayerRule(const LayerRule& rule) {
+  return rule.match.empty() ? "match is missing" : "";
+}
+
+}  // namespace
+
+const Fields<QuantizationConfig>& QuantizationFields() {
+  using Q = QuantizationConfig;
+  static const auto* const kFields = new Fields<Q>{
+      Value("mode", &Q::mode, Mode(),
+            "fp32 serves models as they are; int8 quantizes them when they are loaded."),
+      Section("weights", &Q::weights, WeightFields(), "How weights become int8."),
+      Section("activations", &Q::activations, ActivationFields(), "How activations become int8."),
+      Section("algorithm_params", &Q::algorithm_params, AlgorithmParameterFields(),
+              "Parameters of the algorithms."),
+      Section("calibration", &Q::calibration, CalibrationFields(),
+              "Samples that show the ranges of the activations."),
+      Section("accuracy", &Q::accuracy, AccuracyFields(), "What is asked of the int8 model."),
+      Section("mixed_precision", &Q::mixed_precision, MixedPrecisionFields(),
+              "What may be given up for it."),
+      Value("on_nan", &Q::on_nan,
+            Choice<NotANumberPolicy>(
+                {{"error", NotANumberPolicy::kError}, {"zero", NotANumberPolicy::kZero}}),
+            "What to do about weights and samples that are not finite: refuse them, or take them "
+            "as 0."),
+      List("layers", &Q::layers, LayerFields(),
+           "Exceptions for single layers; the first rule that matches a node's name wins.",
+           {.rule = CheckLayerRule}),
+  };
+  return *kFields;
+}
+
+std::string CheckQuantization(const QuantizationConfig& quantization) {
+  if (quantization.activations.timing == ActivationTiming::kStatic &&
+      quantization.calibration.source == CalibrationSource::kDynamic) {
+    return "activations.timing static needs data, but calibration.source is dynamic";
+  }
+  return "";
+}
+
+}  // namespace octet::server

@@ -1,0 +1,97 @@
+#include "server/config/unsupported.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+
+namespace octet::server {
+namespace {
+
+// "layers[3].weights" -> "layers.weights", "models[0].quantization.bits" -> "quantization.bits".
+std::string Normalized(absl::string_view path) {
+  std::string result;
+  bool inside_brackets = false;
+  for (const char c : path) {
+    if (c == '[') inside_brackets = true;
+    if (!inside_brackets) result.push_back(c);
+    if (c == ']') inside_brackets = false;
+  }
+  return std::string(absl::StripPrefix(result, "models."));
+}
+
+bool Listed(absl::string_view setting) {
+  return std::any_of(UnsupportedSettings().begin(), UnsupportedSettings().end(),
+                     [&](const std::string& row) {
+                       absl::string_view prefix = row;
+                       return absl::ConsumeSuffix(&prefix, "*") ? absl::StartsWith(setting, prefix)
+                                                                : setting == prefix;
+                     });
+}
+
+}  // namespace
+
+const std::vector<std::string>& UnsupportedSettings() {
+  static const auto* const kSettings = new std::vector<std::string>{
+      "quantization.mode: bf16",
+      "quantization.mode: int4",
+      "quantization.mode: auto",
+      "quantization.recipe",
+      "quantization.bits",
+      "quantization.weights.scheme",
+      "quantization.weights.granularity: mixed",
+      "quantization.weights.granularity: group:*",
+      "quantization.weights.mixed_gain_db",
+      "quantization.weights.algorithm: histogram_equalization",
+      "quantization.weights.algorithm: decision_tree",
+      "quantization.weights.weighting",
+      "quantization.weights.codebook",
+      "quantization.weights.expand",
+      "quantization.weights.error_compensation",
+      "quantization.activations.scheme",
+      "quantization.activations.algorithm: histogram_equalization",
+      "quantization.activations.algorithm: decision_tree",
+      "quantization.activations.granularity",
+      "quantization.activations.force",
+      "quantization.algorithm_params.histogram_equalization",
+      "quantization.algorithm_params.least_squares",
+      "quantization.algorithm_params.decision_tree",
+      "quantization.algorithm_params.gptq",
+      "quantization.transforms",
+      "quantization.calibration.source: traffic",
+      "quantization.calibration.source: synthetic",
+      "quantization.calibration.source: bn_stats",
+      "quantization.calibration.source: file",
+      "quantization.calibration.learn_from_traffic",
+      "quantization.calibration.preprocessing",
+      "quantization.calibration.sample_every",
+      "quantization.calibration.allow_unsafe",
+      "quantization.calibration.save",
+      "quantization.accuracy.metric",
+      "quantization.accuracy.validation",
+      "quantization.accuracy.on_fail",
+      "quantization.mixed_precision.policy",
+      "quantization.mixed_precision.fallback",
+      "quantization.shadow",
+      "quantization.budget",
+      "quantization.cache",
+      "quantization.override_embedded",
+      "quantization.layers.match: op:*",
+      "quantization.layers.weights",
+      "quantization.layers.activations",
+      "quantization.layers.mode: bf16",
+      "quantization.layers.mode: int4",
+      "quantization.strict",
+      "quantization.report",
+  };
+  return *kSettings;
+}
+
+bool IsUnsupportedKey(absl::string_view path) { return Listed(Normalized(path)); }
+
+bool IsUnsupportedValue(absl::string_view path, absl::string_view value) {
+  return Listed(absl::StrCat(Normalized(path), ": ", value));
+}
+
+}  // namespace octet::server

@@ -1,0 +1,148 @@
+#include "server/config/value_form.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <system_error>
+
+namespace octet::server {
+namespace {
+
+template <typename T>
+std::optional<T> ParseNumber(absl::string_view text) {
+  T value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || rest != end) return std::nullopt;
+  return value;
+}
+
+std::optional<std::string> PlainText(const ConfigNode& node) {
+  if (node.kind != ConfigNode::Kind::kScalar || node.scalar.empty()) return std::nullopt;
+  return node.scalar;
+}
+
+std::string TextOrNone(const std::string& value) { return value.empty() ? "none" : value; }
+
+constexpr int64_t kMaxVersion = std::numeric_limits<int64_t>::max();
+constexpr int64_t kMaxVersionCount = 1000;
+
+// A folder name that is a version: a positive number.
+std::optional<int64_t> ParseVersion(const ConfigNode& node) {
+  return Integer<int64_t>(1, kMaxVersion).parse(node, "");
+}
+
+std::optional<VersionPolicy> ParseSpecific(const ConfigNode& list) {
+  if (list.kind != ConfigNode::Kind::kSequence || list.children.empty()) return std::nullopt;
+  VersionPolicy policy;
+  policy.kind = VersionPolicy::Kind::kSpecific;
+  for (const ConfigNode& child : list.children) {
+    const std::optional<int64_t> version = ParseVersion(child);
+    if (!version.has_value()) return std::nullopt;
+    policy.versions.push_back(*version);
+  }
+  std::sort(policy.versions.begin(), policy.versions.end());
+  const auto repeated = std::unique(policy.versions.begin(), policy.versions.end());
+  policy.versions.erase(repeated, policy.versions.end());
+  return policy;
+}
+
+std::optional<VersionPolicy> ParseVersionPolicy(const ConfigNode& node) {
+  VersionPolicy policy;
+  if (node.scalar == "latest") return policy;
+  if (node.scalar == "all") {
+    policy.kind = VersionPolicy::Kind::kAll;
+    return policy;
+  }
+  if (node.kind != ConfigNode::Kind::kMapping || node.children.size() != 1) return std::nullopt;
+  const ConfigNode& child = node.children.front();
+  if (child.key == "specific") return ParseSpecific(child);
+  if (child.key != "latest") return std::nullopt;
+  const std::optional<int> count = Integer<int>(1, kMaxVersionCount).parse(child, "");
+  if (!count.has_value()) return std::nullopt;
+  policy.latest = *count;
+  return policy;
+}
+
+std::string PrintVersionPolicy(const VersionPolicy& policy) {
+  switch (policy.kind) {
+    case VersionPolicy::Kind::kLatest:
+      return policy.latest == 1 ? "latest" : absl::StrCat("{latest: ", policy.latest, "}");
+    case VersionPolicy::Kind::kAll:
+      return "all";
+    case VersionPolicy::Kind::kSpecific:
+      return absl::StrCat("{specific: [", absl::StrJoin(policy.versions, ", "), "]}");
+  }
+  return "";
+}
+
+}  // namespace
+
+std::optional<int64_t> ParseInteger(absl::string_view text) { return ParseNumber<int64_t>(text); }
+
+std::optional<double> ParseReal(absl::string_view text) { return ParseNumber<double>(text); }
+
+std::string ResolvePath(const std::string& path, const std::string& folder) {
+  if (folder.empty() || std::filesystem::path(path).is_absolute()) return path;
+  const std::filesystem::path beside_file = std::filesystem::path(folder) / path;
+  std::error_code ignored;  // a path that cannot be looked up is not there
+  return std::filesystem::exists(beside_file, ignored) ? beside_file.string() : path;
+}
+
+ValueForm<double> Real(double least, double most) {
+  ValueForm<double> form;
+  form.text = absl::StrCat("a number from ", least, " to ", most);
+  form.parse = [least, most](const ConfigNode& node,
+                             const std::string&) -> std::optional<double> {
+    const std::optional<double> value =
+        node.kind == ConfigNode::Kind::kScalar ? ParseReal(node.scalar) : std::nullopt;
+    const bool inside = value.has_value() && *value >= least && *value <= most;  // NaN is not
+    return inside ? value : std::nullopt;
+  };
+  form.print = [](const double& value) { return absl::StrCat(value); };
+  return form;
+}
+
+ValueForm<bool> Boolean() {
+  ValueForm<bool> form = Choice<bool>({{"true", true}, {"false", false}});
+  form.text = "true or false";
+  return form;
+}
+
+ValueForm<std::string> Text(std::string text) {
+  ValueForm<std::string> form;
+  form.text = std::move(text);
+  form.parse = [](const ConfigNode& node, const std::string&) { return PlainText(node); };
+  form.print = TextOrNone;
+  return form;
+}
+
+ValueForm<std::string> Path(std::string text) {
+  ValueForm<std::string> form;
+  form.text = std::move(text);
+  form.parse = [](const ConfigNode& node,
+                  const std::string& folder) -> std::optional<std::string> {
+    if (node.kind == ConfigNode::Kind::kNull) return "";
+    const std::optional<std::string> path = PlainText(node);
+    if (!path.has_value()) return std::nullopt;
+    return ResolvePath(*path, folder);
+  };
+  form.print = TextOrNone;
+  return form;
+}
+
+ValueForm<std::string> Word(std::vector<std::string> words) {
+  std::vector<std::pair<std::string, std::string>> choices;
+  for (const std::string& word : words) choices.emplace_back(word, word);
+  return Choice<std::string>(std::move(choices));
+}
+
+ValueForm<VersionPolicy> VersionPolicyForm() {
+  ValueForm<VersionPolicy> form;
+  form.text = "latest, {latest: N}, all or {specific: [N, ...]}";
+  form.parse = [](const ConfigNode& node, const std::string&) { return ParseVersionPolicy(node); };
+  form.print = PrintVersionPolicy;
+  return form;
+}
+
+}  // namespace octet::server

@@ -11,8 +11,6 @@ using graph::NodeId;
 using graph::TensorType;
 using graph::ValueId;
 
-size_t Index(ValueId id) { return static_cast<size_t>(id); }
-
 // The readers of a value that take it as codes, or those that do not.
 std::vector<std::pair<NodeId, size_t>> Readers(const Graph& graph, const Selection& selection,
                                                ValueId value, bool as_codes) {

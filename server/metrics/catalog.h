@@ -1,0 +1,170 @@
+// Every metric of Octet, once. The registry, docs/metrics.md and the checks of dashboards and alerts
+// all come from these rows: a new metric is a new row.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "absl/strings/string_view.h"
+
+namespace octet::server {
+
+struct MetricDef {
+  enum class Type : uint8_t { kCounter, kGauge, kHistogram };
+
+  Type type;
+  absl::string_view name;
+  absl::string_view help;
+  std::span<const absl::string_view> labels;
+  std::span<const double> buckets = {};  // histograms only: upper bounds, ascending
+  // What users of Triton (nv_) and OpenVINO Model Server (ovms_) know it as; "" if neither has it.
+  absl::string_view replaces = "";
+};
+
+namespace metric_labels {
+inline constexpr std::array<absl::string_view, 2> kModel = {"model", "version"};
+inline constexpr std::array<absl::string_view, 3> kModelCode = {"model", "version", "code"};
+inline constexpr std::array<absl::string_view, 3> kModelKind = {"model", "version", "kind"};
+inline constexpr std::array<absl::string_view, 3> kModelMode = {"model", "version", "mode"};
+inline constexpr std::array<absl::string_view, 3> kBuild = {"version", "isa", "onednn"};
+}  // namespace metric_labels
+
+// From a small model that is served in a fraction of a millisecond to a queue that is lost.
+inline constexpr std::array<double, 17> kLatencyBuckets = {
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+    0.1,    0.25,    0.5,    1,     2.5,    5,     10,   30};
+
+inline constexpr std::array<double, 11> kBatchSizeBuckets = {1,  2,   4,   8,   16,  32,
+                                                             64, 128, 256, 512, 1024};
+
+inline constexpr MetricDef kRequests{
+    .type = MetricDef::Type::kCounter,
+    .name = "octet_inference_requests_total",
+    .help = "Inference requests finished, by gRPC status code. `model` and `version` are empty for "
+            "requests that named no model of this server.",
+    .labels = metric_labels::kModelCode,
+    .replaces = "nv_inference_request_success, nv_inference_request_failure; ovms_requests_success, "
+                "ovms_requests_fail, ovms_requests_accepted, ovms_requests_rejected"};
+
+inline constexpr MetricDef kInferenceCount{
+    .type = MetricDef::Type::kCounter,
+    .name = "octet_inference_count_total",
+    .help = "Rows inferred: a request with batch size 8 counts 8.",
+    .labels = metric_labels::kModel,
+    .replaces = "nv_inference_count"};
+
+inline constexpr MetricDef kExecutions{
+    .type = MetricDef::Type::kCounter,
+    .name = "octet_inference_executions_total",
+    .help = "Runs of the model. Rows divided by runs is the mean batch size.",
+    .labels = metric_labels::kModel,
+    .replaces = "nv_inference_exec_count"};
+
+inline constexpr MetricDef kPendingRequests{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_pending_requests",
+    .help = "Requests waiting in the queue, not yet part of a batch.",
+    .labels = metric_labels::kModel,
+    .replaces = "nv_inference_pending_request_count; ovms_current_requests"};
+
+inline constexpr MetricDef kBatchSize{
+    .type = MetricDef::Type::kHistogram,
+    .name = "octet_batch_size",
+    .help = "Rows per run, without padding.",
+    .labels = metric_labels::kModel,
+    .buckets = kBatchSizeBuckets};
+
+inline constexpr MetricDef kRequestSeconds{
+    .type = MetricDef::Type::kHistogram,
+    .name = "octet_request_duration_seconds",
+    .help = "Time from the arrival of a whole request to its answer, errors included.",
+    .labels = metric_labels::kModel,
+    .buckets = kLatencyBuckets,
+    .replaces = "nv_inference_request_duration_us; ovms_request_time_us"};
+
+inline constexpr MetricDef kQueueSeconds{
+    .type = MetricDef::Type::kHistogram,
+    .name = "octet_queue_duration_seconds",
+    .help = "Time a request waited until the batch that carried it was formed.",
+    .labels = metric_labels::kModel,
+    .buckets = kLatencyBuckets,
+    .replaces = "nv_inference_queue_duration_us; ovms_wait_for_infer_req_time_us"};
+
+inline constexpr MetricDef kComputeSeconds{
+    .type = MetricDef::Type::kHistogram,
+    .name = "octet_compute_duration_seconds",
+    .help = "Time the batch that carried a request took: copying rows in, kernels, copying rows "
+            "out. Observed once per request.",
+    .labels = metric_labels::kModel,
+    .buckets = kLatencyBuckets,
+    .replaces = "nv_inference_compute_input_duration_us, nv_inference_compute_infer_duration_us, "
+                "nv_inference_compute_output_duration_us; ovms_inference_time_us"};
+
+inline constexpr MetricDef kLoadSeconds{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_load_seconds",
+    .help = "Time from the start of the load to readiness: import, quantization, compilation, "
+            "warm-up.",
+    .labels = metric_labels::kModel,
+    .replaces = "nv_model_load_duration_secs"};
+
+inline constexpr MetricDef kQuantizationSeconds{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_quantization_seconds",
+    .help = "The part of octet_model_load_seconds that calibration and quantization took; 0 in "
+            "fp32 mode.",
+    .labels = metric_labels::kModel};
+
+inline constexpr MetricDef kWeightBytes{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_weight_bytes",
+    .help = "Bytes of weights: kind=\"served\" is what is in memory, kind=\"float32\" what they "
+            "would take unquantized.",
+    .labels = metric_labels::kModelKind};
+
+inline constexpr MetricDef kSavedBytes{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_memory_saved_bytes",
+    .help = "Weight bytes that quantization saves: float32 less served.",
+    .labels = metric_labels::kModel};
+
+inline constexpr MetricDef kArenaBytes{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_arena_bytes",
+    .help = "Memory for activations, all streams.",
+    .labels = metric_labels::kModel};
+
+inline constexpr MetricDef kScratchpadBytes{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_scratchpad_bytes",
+    .help = "Temporary memory of kernels, all streams.",
+    .labels = metric_labels::kModel};
+
+inline constexpr MetricDef kModelInfo{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_info",
+    .help = "1 for every served model; mode is fp32 or int8.",
+    .labels = metric_labels::kModelMode};
+
+inline constexpr MetricDef kResidentBytes{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_process_resident_bytes",
+    .help = "Resident memory of the server process, read when scraped.",
+    .labels = {},
+    .replaces = "nv_cpu_memory_used_bytes (which is of the whole machine)"};
+
+inline constexpr MetricDef kBuildInfo{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_build_info",
+    .help = "1; Octet's version, the instruction set in use, and the version of oneDNN.",
+    .labels = metric_labels::kBuild};
+
+inline constexpr std::array kCatalog = {
+    &kRequests,      &kInferenceCount, &kExecutions,  &kPendingRequests,     &kBatchSize,
+    &kRequestSeconds, &kQueueSeconds,  &kComputeSeconds, &kLoadSeconds,      &kQuantizationSeconds,
+    &kWeightBytes,   &kSavedBytes,     &kArenaBytes,  &kScratchpadBytes,     &kModelInfo,
+    &kResidentBytes, &kBuildInfo};
+
+}  // namespace octet::server

@@ -1,0 +1,248 @@
+#include "server/metrics/metrics_registry.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <map>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/mutex.h"
+#include "prometheus/counter.h"
+#include "prometheus/gauge.h"
+#include "prometheus/histogram.h"
+#include "prometheus/registry.h"
+#include "prometheus/text_serializer.h"
+#include "server/metrics/catalog.h"
+
+namespace octet::server {
+namespace {
+
+constexpr int kStatusCodes = 17;
+
+prometheus::Family<prometheus::Counter>& CounterFamily(prometheus::Registry& registry,
+                                                       const MetricDef& metric) {
+  return prometheus::BuildCounter()
+      .Name(std::string(metric.name))
+      .Help(std::string(metric.help))
+      .Register(registry);
+}
+
+prometheus::Family<prometheus::Gauge>& GaugeFamily(prometheus::Registry& registry,
+                                                   const MetricDef& metric) {
+  return prometheus::BuildGauge()
+      .Name(std::string(metric.name))
+      .Help(std::string(metric.help))
+      .Register(registry);
+}
+
+prometheus::Family<prometheus::Histogram>& HistogramFamily(prometheus::Registry& registry,
+                                                           const MetricDef& metric) {
+  return prometheus::BuildHistogram()
+      .Name(std::string(metric.name))
+      .Help(std::string(metric.help))
+      .Register(registry);
+}
+
+// Pairs the catalog's label names with values, in order.
+prometheus::Labels LabelsOf(const MetricDef& metric, std::vector<absl::string_view> values) {
+  prometheus::Labels labels;
+  for (size_t i = 0; i < metric.labels.size(); ++i) {
+    labels.emplace(std::string(metric.labels[i]), std::string(values[i]));
+  }
+  return labels;
+}
+
+// Resident pages of this process; 0 where /proc does not say.
+double ResidentBytes() {
+  std::FILE* const file = std::fopen("/proc/self/statm", "r");
+  if (file == nullptr) return 0;
+  long total = 0;
+  long resident = 0;
+  const int read = std::fscanf(file, "%ld %ld", &total, &resident);
+  std::fclose(file);
+  return read == 2 ? static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE)) : 0;
+}
+
+}  // namespace
+
+struct MetricsRegistry::Families {
+  prometheus::Registry registry;
+  prometheus::Family<prometheus::Counter>& requests = CounterFamily(registry, kRequests);
+  prometheus::Family<prometheus::Counter>& rows = CounterFamily(registry, kInferenceCount);
+  prometheus::Family<prometheus::Counter>& executions = CounterFamily(registry, kExecutions);
+  prometheus::Family<prometheus::Gauge>& pending = GaugeFamily(registry, kPendingRequests);
+  prometheus::Family<prometheus::Histogram>& batch_size = HistogramFamily(registry, kBatchSize);
+  prometheus::Family<prometheus::Histogram>& request_seconds =
+      HistogramFamily(registry, kRequestSeconds);
+  prometheus::Family<prometheus::Histogram>& queue_seconds =
+      HistogramFamily(registry, kQueueSeconds);
+  prometheus::Family<prometheus::Histogram>& compute_seconds =
+      HistogramFamily(registry, kComputeSeconds);
+  prometheus::Family<prometheus::Gauge>& load_seconds = GaugeFamily(registry, kLoadSeconds);
+  prometheus::Family<prometheus::Gauge>& quantization_seconds =
+      GaugeFamily(registry, kQuantizationSeconds);
+  prometheus::Family<prometheus::Gauge>& weight_bytes = GaugeFamily(registry, kWeightBytes);
+  prometheus::Family<prometheus::Gauge>& saved_bytes = GaugeFamily(registry, kSavedBytes);
+  prometheus::Family<prometheus::Gauge>& arena_bytes = GaugeFamily(registry, kArenaBytes);
+  prometheus::Family<prometheus::Gauge>& scratchpad_bytes =
+      GaugeFamily(registry, kScratchpadBytes);
+  prometheus::Family<prometheus::Gauge>& model_info = GaugeFamily(registry, kModelInfo);
+  prometheus::Family<prometheus::Gauge>& resident_bytes = GaugeFamily(registry, kResidentBytes);
+  prometheus::Family<prometheus::Gauge>& build_info = GaugeFamily(registry, kBuildInfo);
+  prometheus::Gauge& resident = resident_bytes.Add({});
+
+  Mutex mutex;
+  std::set<ModelMetrics*> models ABSL_GUARDED_BY(mutex);
+};
+
+struct ModelMetrics::Handles {
+  using Families = MetricsRegistry::Families;
+
+  // A code's series appears with its first request, but for OK, which dashboards divide by.
+  prometheus::Counter& Requests(absl::StatusCode code) {
+    const auto index = static_cast<size_t>(code) % kStatusCodes;
+    prometheus::Counter* counter = requests[index].load(std::memory_order_acquire);
+    if (counter == nullptr) {
+      const std::string name = absl::StatusCodeToString(static_cast<absl::StatusCode>(index));
+      counter = &families.requests.Add(LabelsOf(kRequests, {model, version, name}));
+      requests[index].store(counter, std::memory_order_release);
+    }
+    return *counter;
+  }
+
+  Families& families;
+  const std::string model;
+  const std::string version;
+  const prometheus::Labels labels = LabelsOf(kPendingRequests, {model, version});
+  std::array<std::atomic<prometheus::Counter*>, kStatusCodes> requests = {};
+  prometheus::Counter& rows = families.rows.Add(labels);
+  prometheus::Counter& executions = families.executions.Add(labels);
+  prometheus::Gauge& pending = families.pending.Add(labels);
+  prometheus::Histogram& batch_size = AddHistogram(families.batch_size, kBatchSize);
+  prometheus::Histogram& request_seconds = AddHistogram(families.request_seconds, kRequestSeconds);
+  prometheus::Histogram& queue_seconds = AddHistogram(families.queue_seconds, kQueueSeconds);
+  prometheus::Histogram& compute_seconds = AddHistogram(families.compute_seconds, kComputeSeconds);
+  prometheus::Gauge& load_seconds = families.load_seconds.Add(labels);
+  prometheus::Gauge& quantization_seconds = families.quantization_seconds.Add(labels);
+  prometheus::Gauge& float32_bytes =
+      families.weight_bytes.Add(LabelsOf(kWeightBytes, {model, version, "float32"}));
+  prometheus::Gauge& served_bytes =
+      families.weight_bytes.Add(LabelsOf(kWeightBytes, {model, version, "served"}));
+  prometheus::Gauge& saved_bytes = families.saved_bytes.Add(labels);
+  prometheus::Gauge& arena_bytes = families.arena_bytes.Add(labels);
+  prometheus::Gauge& scratchpad_bytes = families.scratchpad_bytes.Add(labels);
+  std::atomic<prometheus::Gauge*> info = nullptr;
+
+ private:
+  prometheus::Histogram& AddHistogram(prometheus::Family<prometheus::Histogram>& family,
+                                      const MetricDef& metric) const {
+    return family.Add(labels, prometheus::Histogram::BucketBoundaries(metric.buckets.begin(),
+                                                                      metric.buckets.end()));
+  }
+};
+
+ModelMetrics::ModelMetrics(MetricsRegistry& registry, absl::string_view model,
+                           absl::string_view version, std::function<ModelGauges()> gauges)
+    : registry_(registry),
+      handles_(new Handles{*registry.families_, std::string(model), std::string(version)}),
+      gauges_(std::move(gauges)) {
+  handles_->Requests(absl::StatusCode::kOk);
+  const MutexLock lock(registry_.families_->mutex);
+  registry_.families_->models.insert(this);
+}
+
+ModelMetrics::~ModelMetrics() {
+  MetricsRegistry::Families& families = *registry_.families_;
+  // No scrape reads this model from here on.
+  const MutexLock lock(families.mutex);
+  families.models.erase(this);
+  for (const auto& counter : handles_->requests) {
+    if (counter.load() != nullptr) families.requests.Remove(counter.load());
+  }
+  families.rows.Remove(&handles_->rows);
+  families.executions.Remove(&handles_->executions);
+  families.pending.Remove(&handles_->pending);
+  families.batch_size.Remove(&handles_->batch_size);
+  families.request_seconds.Remove(&handles_->request_seconds);
+  families.queue_seconds.Remove(&handles_->queue_seconds);
+  families.compute_seconds.Remove(&handles_->compute_seconds);
+  families.load_seconds.Remove(&handles_->load_seconds);
+  families.quantization_seconds.Remove(&handles_->quantization_seconds);
+  families.weight_bytes.Remove(&handles_->float32_bytes);
+  families.weight_bytes.Remove(&handles_->served_bytes);
+  families.saved_bytes.Remove(&handles_->saved_bytes);
+  families.arena_bytes.Remove(&handles_->arena_bytes);
+  families.scratchpad_bytes.Remove(&handles_->scratchpad_bytes);
+  if (handles_->info.load() != nullptr) families.model_info.Remove(handles_->info.load());
+}
+
+void ModelMetrics::CountRequest(absl::StatusCode code, absl::Duration duration) {
+  handles_->Requests(code).Increment();
+  handles_->request_seconds.Observe(absl::ToDoubleSeconds(duration));
+}
+
+void ModelMetrics::CountRun(int64_t rows) {
+  handles_->executions.Increment();
+  handles_->rows.Increment(static_cast<double>(rows));
+  handles_->batch_size.Observe(static_cast<double>(rows));
+}
+
+void ModelMetrics::CountRequestOfRun(absl::Duration queue, absl::Duration compute) {
+  handles_->queue_seconds.Observe(absl::ToDoubleSeconds(queue));
+  handles_->compute_seconds.Observe(absl::ToDoubleSeconds(compute));
+}
+
+void ModelMetrics::SetLoaded(absl::string_view mode, double load_seconds,
+                             double quantization_seconds) {
+  handles_->load_seconds.Set(load_seconds);
+  handles_->quantization_seconds.Set(quantization_seconds);
+  prometheus::Gauge& info = handles_->families.model_info.Add(
+      LabelsOf(kModelInfo, {handles_->model, handles_->version, mode}));
+  info.Set(1);
+  handles_->info = &info;
+}
+
+MetricsRegistry::MetricsRegistry() : families_(std::make_unique<Families>()) {}
+
+MetricsRegistry::~MetricsRegistry() = default;
+
+std::unique_ptr<ModelMetrics> MetricsRegistry::AddModel(absl::string_view model,
+                                                        absl::string_view version,
+                                                        std::function<ModelGauges()> gauges) {
+  return std::unique_ptr<ModelMetrics>(
+      new ModelMetrics(*this, model, version, std::move(gauges)));
+}
+
+void MetricsRegistry::CountUnroutedRequest(absl::StatusCode code) {
+  families_->requests.Add(LabelsOf(kRequests, {"", "", absl::StatusCodeToString(code)}))
+      .Increment();
+}
+
+void MetricsRegistry::SetBuildInfo(absl::string_view version, absl::string_view isa,
+                                   absl::string_view onednn) {
+  families_->build_info.Add(LabelsOf(kBuildInfo, {version, isa, onednn})).Set(1);
+}
+
+std::string MetricsRegistry::Scrape() {
+  families_->resident.Set(ResidentBytes());
+  {
+    const MutexLock lock(families_->mutex);
+    for (ModelMetrics* const model : families_->models) {
+      const ModelGauges gauges = model->gauges_();
+      ModelMetrics::Handles& handles = *model->handles_;
+      handles.pending.Set(gauges.pending_requests);
+      handles.float32_bytes.Set(gauges.float32_weight_bytes);
+      handles.served_bytes.Set(gauges.served_weight_bytes);
+      handles.saved_bytes.Set(gauges.float32_weight_bytes - gauges.served_weight_bytes);
+      handles.arena_bytes.Set(gauges.arena_bytes);
+      handles.scratchpad_bytes.Set(gauges.scratchpad_bytes);
+    }
+  }
+  return static_cast<const prometheus::Serializer&>(prometheus::TextSerializer())
+      .Serialize(families_->registry.Collect());
+}
+
+}  // namespace octet::server

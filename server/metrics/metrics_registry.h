@@ -1,0 +1,91 @@
+// Counts what the catalog names. Handles are resolved once per model: an observation on the request
+// path is an atomic addition or, for a histogram, one short lock of its own.
+
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace octet::server {
+
+class MetricsRegistry;
+
+// The values that a scrape reads from a model. Bytes are what is in memory now.
+struct ModelGauges {
+  double pending_requests = 0;
+  double float32_weight_bytes = 0;
+  double served_weight_bytes = 0;
+  double arena_bytes = 0;
+  double scratchpad_bytes = 0;
+};
+
+// The series of one model version; gone from the registry when destroyed. Thread-safe.
+class ModelMetrics {
+ public:
+  ~ModelMetrics();
+
+  ModelMetrics(const ModelMetrics&) = delete;
+  ModelMetrics& operator=(const ModelMetrics&) = delete;
+
+  // An answered request, whatever the answer.
+  void CountRequest(absl::StatusCode code, absl::Duration duration);
+
+  // A run of the model, and each of the requests that were part of it.
+  void CountRun(int64_t rows);
+  void CountRequestOfRun(absl::Duration queue, absl::Duration compute);
+
+  // What is known once the model is ready.
+  void SetLoaded(absl::string_view mode, double load_seconds, double quantization_seconds);
+
+ private:
+  friend class MetricsRegistry;
+  struct Handles;
+  ModelMetrics(MetricsRegistry& registry, absl::string_view model, absl::string_view version,
+               std::function<ModelGauges()> gauges);
+
+  MetricsRegistry& registry_;
+  const std::unique_ptr<Handles> handles_;
+  const std::function<ModelGauges()> gauges_;
+};
+
+// Thread-safe. Outlives the ModelMetrics it makes.
+class MetricsRegistry {
+ public:
+  MetricsRegistry();
+  ~MetricsRegistry();
+
+  MetricsRegistry(const MetricsRegistry&) = delete;
+  MetricsRegistry& operator=(const MetricsRegistry&) = delete;
+
+  // `gauges` is called by scrapes, from their threads, until the ModelMetrics is destroyed. It must
+  // not create or destroy ModelMetrics.
+  std::unique_ptr<ModelMetrics> AddModel(absl::string_view model, absl::string_view version,
+                                         std::function<ModelGauges()> gauges);
+
+  // A request that reached no model.
+  void CountUnroutedRequest(absl::StatusCode code);
+
+  void SetBuildInfo(absl::string_view version, absl::string_view isa, absl::string_view onednn);
+
+  // All series in Prometheus' text format 0.0.4.
+  std::string Scrape();
+
+ private:
+  friend class ModelMetrics;
+  struct Families;
+  const std::unique_ptr<Families> families_;
+};
+
+// The content type of Scrape().
+inline constexpr absl::string_view kMetricsContentType =
+    "text/plain; version=0.0.4; charset=utf-8";
+
+}  // namespace octet::server

@@ -1,0 +1,96 @@
+#include "server/metrics/metrics_registry.h"
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/metrics/catalog.h"
+
+namespace octet::server {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+ModelGauges Gauges() {
+  return {.pending_requests = 7,
+          .float32_weight_bytes = 4000,
+          .served_weight_bytes = 1000,
+          .arena_bytes = 300,
+          .scratchpad_bytes = 20};
+}
+
+TEST(MetricsRegistryTest, EveryMetricOfTheCatalogIsServed) {
+  MetricsRegistry registry;
+  registry.SetBuildInfo("1.2.3", "avx512_core_vnni", "3.7.2");
+  const auto model = registry.AddModel("digits", "1", Gauges);
+  model->SetLoaded("int8", 2.5, 1.5);
+  const std::string text = registry.Scrape();
+  for (const MetricDef* metric : kCatalog) {
+    const absl::string_view type = metric->type == MetricDef::Type::kCounter   ? "counter"
+                                   : metric->type == MetricDef::Type::kGauge ? "gauge"
+                                                                             : "histogram";
+    EXPECT_THAT(text, HasSubstr(absl::StrCat("# TYPE ", metric->name, " ", type, "\n")));
+    EXPECT_THAT(text, HasSubstr(absl::StrCat("# HELP ", metric->name, " ")));
+    const std::string series(metric->name);
+    const bool has_series = text.find("\n" + series + "{") != std::string::npos ||
+                            text.find("\n" + series + "_bucket{") != std::string::npos ||
+                            text.find("\n" + series + " ") != std::string::npos;
+    EXPECT_TRUE(has_series) << series;
+  }
+}
+
+TEST(MetricsRegistryTest, CountsWhatHappened) {
+  MetricsRegistry registry;
+  const auto model = registry.AddModel("digits", "1", Gauges);
+  model->CountRequest(absl::StatusCode::kOk, absl::Milliseconds(3));
+  model->CountRequest(absl::StatusCode::kOk, absl::Milliseconds(4));
+  model->CountRequest(absl::StatusCode::kInvalidArgument, absl::Microseconds(50));
+  model->CountRun(3);
+  model->CountRequestOfRun(absl::Milliseconds(1), absl::Milliseconds(2));
+  registry.CountUnroutedRequest(absl::StatusCode::kNotFound);
+  const std::string text = registry.Scrape();
+  const std::string labels = "{model=\"digits\",version=\"1\"";
+  const auto series = [&](absl::string_view name, absl::string_view value) {
+    EXPECT_THAT(text, HasSubstr(absl::StrCat("\n", name, labels, "} ", value, "\n")));
+  };
+  EXPECT_THAT(text, HasSubstr("octet_inference_requests_total{code=\"OK\",model=\"digits\","
+                              "version=\"1\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("octet_inference_requests_total{code=\"INVALID_ARGUMENT\","
+                              "model=\"digits\",version=\"1\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("octet_inference_requests_total{code=\"NOT_FOUND\",model=\"\","
+                              "version=\"\"} 1\n"));
+  series("octet_inference_count_total", "3");
+  series("octet_inference_executions_total", "1");
+  series("octet_request_duration_seconds_count", "3");
+  series("octet_queue_duration_seconds_count", "1");
+  series("octet_compute_duration_seconds_count", "1");
+  series("octet_batch_size_sum", "3");
+  EXPECT_THAT(text, HasSubstr(absl::StrCat("octet_batch_size_bucket", labels, ",le=\"2\"} 0\n")));
+  EXPECT_THAT(text, HasSubstr(absl::StrCat("octet_batch_size_bucket", labels, ",le=\"4\"} 1\n")));
+  series("octet_pending_requests", "7");
+  series("octet_model_memory_saved_bytes", "3000");
+  series("octet_model_arena_bytes", "300");
+}
+
+TEST(MetricsRegistryTest, SeriesLeaveWithTheirModel) {
+  MetricsRegistry registry;
+  auto first = registry.AddModel("digits", "1", Gauges);
+  const auto second = registry.AddModel("digits", "2", Gauges);
+  first->SetLoaded("int8", 1, 1);
+  first->CountRequest(absl::StatusCode::kUnavailable, absl::ZeroDuration());
+  first.reset();
+  const std::string text = registry.Scrape();
+  EXPECT_THAT(text, Not(HasSubstr("version=\"1\"")));
+  EXPECT_THAT(text, HasSubstr("version=\"2\""));
+}
+
+TEST(MetricsRegistryTest, ResidentMemoryIsThatOfThisProcess) {
+  MetricsRegistry registry;
+  const std::string text = registry.Scrape();
+  const size_t at = text.find("\noctet_process_resident_bytes ");
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_GT(std::stod(text.substr(text.find(' ', at))), 1e6);
+}
+
+}  // namespace
+}  // namespace octet::server

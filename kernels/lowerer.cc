@@ -298,18 +298,19 @@ int LoweringContext::OutputInLayout(int i, const dnnl::memory::desc& desc) {
 }
 
 absl::StatusOr<int> LoweringContext::OutputOverInput(int output, int input,
-                                                     const dnnl::memory::desc& desc) {
-  OCTET_ASSIGN_OR_RETURN(int buffer, InLayout(input, desc));
+                                                     const dnnl::memory::desc& from,
+                                                     const dnnl::memory::desc& to) {
+  OCTET_ASSIGN_OR_RETURN(int buffer, InLayout(input, from));
   if (lowerer_.SomebodyElseReads(buffer)) {
-    const dnnl::reorder::primitive_desc copy(Engine(), desc, Engine(), desc, BaseAttributes());
-    const int copied = lowerer_.NewBuffer(desc.get_size());
+    const dnnl::reorder::primitive_desc copy(Engine(), from, Engine(), from, BaseAttributes());
+    const int copied = lowerer_.NewBuffer(from.get_size());
     PrimitiveCall call(*this);
-    call.Input(DNNL_ARG_FROM, buffer, desc);
-    call.Output(DNNL_ARG_TO, copied, desc);
+    call.Input(DNNL_ARG_FROM, buffer, from);
+    call.Output(DNNL_ARG_TO, copied, from);
     call.Emit(dnnl::reorder(copy), copy);
     buffer = copied;
   }
-  lowerer_.Place(node_.outputs[output], {.buffer = buffer, .desc = desc});
+  lowerer_.Place(node_.outputs[output], {.buffer = buffer, .desc = to});
   return buffer;
 }
 

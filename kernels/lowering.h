@@ -80,9 +80,10 @@ class LoweringContext {
   // A new buffer for an output. Each output needs exactly one of these, or an alias.
   int PlainOutput(int i);
   int OutputInLayout(int i, const dnnl::memory::desc& desc);
-  // The output is written over the input, which must lie in `desc`: a copy is made first if
-  // somebody else still reads the input.
-  absl::StatusOr<int> OutputOverInput(int output, int input, const dnnl::memory::desc& desc);
+  // The output, in `to`, is written over the input, which must lie in `from`, as large: a copy is
+  // made first if somebody else still reads the input.
+  absl::StatusOr<int> OutputOverInput(int output, int input, const dnnl::memory::desc& from,
+                                      const dnnl::memory::desc& to);
   // The output is the input's dense row-major elements under its own shape; no step is needed.
   absl::Status AliasPlain(int output, int input);
   // The output is the input's present bytes seen as `desc` (strides permuted); no step is needed.

@@ -1,5 +1,6 @@
 #include "kernels/post_ops.h"
 
+#include <algorithm>
 #include <array>
 
 #include "absl/strings/str_cat.h"
@@ -21,11 +22,15 @@ dnnl::memory::data_type DnnlType(DataType type) {
   }
 }
 
-// The operand of a binary post-op, broadcast against an output of rank `rank` by ONNX's rules.
-dnnl::memory::desc BroadcastDesc(const Shape& shape, size_t rank) {
-  Shape padded(rank - shape.size(), 1);
+// The operand's dimensions for a binary post-op on an output of rank `rank`, by ONNX's rules.
+Shape Padded(const Shape& shape, size_t rank) {
+  Shape padded(rank - std::min(rank, shape.size()), 1);
   padded.insert(padded.end(), shape.begin(), shape.end());
-  return *PlainDesc({.dtype = DataType::kFloat32, .shape = padded});
+  return padded;
+}
+
+dnnl::memory::desc FloatDesc(const Shape& shape) {
+  return *PlainDesc({.dtype = DataType::kFloat32, .shape = shape});
 }
 
 }  // namespace
@@ -63,32 +68,66 @@ std::optional<Eltwise> EltwiseOf(const graph::FusedOp& fused) {
   return std::nullopt;
 }
 
-absl::Status FusedChain::Append(LoweringContext& context, dnnl::primitive_attr& attributes) {
-  dnnl::post_ops chain;
+Spread SpreadOf(const Shape& operand, const Shape& output) {
+  if (operand == output) return Spread::kWhole;
+  if (operand.size() > output.size() || output.empty()) return Spread::kOther;
+  const Shape padded = Padded(operand, output.size());
+  const auto is_one = [](int64_t dim) { return dim == 1; };
+  if (std::all_of(padded.begin(), padded.end() - 1, is_one)) return Spread::kRow;
+  const bool same_rows = std::equal(padded.begin(), padded.end() - 1, output.begin());
+  return same_rows && padded.back() == 1 ? Spread::kColumn : Spread::kOther;
+}
+
+absl::Status FusedChain::AppendOperand(LoweringContext& context, const graph::FusedOp& fused,
+                                       dnnl::post_ops& chain) {
+  const graph::TensorType& operand = context.input_type(fused.input);
   const graph::TensorType& output = context.output_type(0);
+  const Spread spread = SpreadOf(operand.shape, output.shape);
+  const algorithm kind = fused.op == "Add" ? algorithm::binary_add : algorithm::binary_mul;
+  if (operand.quant) {
+    if (kind != algorithm::binary_add || spread != Spread::kWhole || !output.quant ||
+        operand.quant->axis || summed_input_) {
+      return absl::UnimplementedError(
+          absl::StrCat("cannot fuse ", fused.op, " of an operand of type ", ToText(operand)));
+    }
+    chain.append_sum(operand.quant->scales[0], operand.quant->zero_points[0],
+                     DnnlType(operand.dtype));
+    summed_input_ = fused.input;
+    return absl::OkStatus();
+  }
+  const bool plain = spread != Spread::kWhole || view_.has_value();
+  binary_.push_back({chain.len(), fused.input, plain});
+  if (!plain) {
+    const dnnl::memory::dims dims(output.shape.begin(), output.shape.end());
+    chain.append_binary(kind, dnnl::memory::desc(dims, dnnl::memory::data_type::f32,
+                                                 dnnl::memory::format_tag::any));
+    return absl::OkStatus();
+  }
+  Shape dims = view_.value_or(Padded(operand.shape, output.shape.size()));
+  if (view_ && spread == Spread::kOther) {
+    return absl::UnimplementedError(absl::StrCat("cannot fuse ", fused.op, " of an operand ",
+                                                 ToText(operand.shape), " into ",
+                                                 ToText(output.shape)));
+  }
+  if (view_ && spread == Spread::kColumn) dims.back() = 1;
+  if (view_ && spread == Spread::kRow) {
+    std::fill(dims.begin(), dims.end() - 1, 1);
+    dims.back() = operand.shape.empty() ? 1 : operand.shape.back();
+  }
+  chain.append_binary(kind, FloatDesc(dims));
+  return absl::OkStatus();
+}
+
+absl::Status FusedChain::Append(LoweringContext& context, dnnl::primitive_attr& attributes) {
+  dnnl::post_ops chain = attributes.get_post_ops();
   for (const graph::FusedOp& fused : context.node().fused) {
     if (const std::optional<Eltwise> eltwise = EltwiseOf(fused)) {
       chain.append_eltwise(eltwise->algorithm, eltwise->alpha, eltwise->beta);
-      continue;
-    }
-    if (fused.op != "Add" && fused.op != "Mul") {
+    } else if (fused.op == "Add" || fused.op == "Mul") {
+      OCTET_RETURN_IF_ERROR(AppendOperand(context, fused, chain));
+    } else {
       return absl::UnimplementedError(absl::StrCat("cannot fuse ", fused.op));
     }
-    const graph::TensorType& operand = context.input_type(fused.input);
-    if (fused.op == "Add" && operand.quant) {
-      chain.append_sum(operand.quant->scales[0], operand.quant->zero_points[0],
-                       DnnlType(operand.dtype));
-      summed_input_ = fused.input;
-      continue;
-    }
-    binary_.push_back({chain.len(), fused.input});
-    const bool whole = operand.shape == output.shape;
-    dnnl::memory::desc desc = BroadcastDesc(operand.shape, output.shape.size());
-    if (whole) {
-      desc = dnnl::memory::desc(desc.get_dims(), dnnl::memory::data_type::f32,
-                                dnnl::memory::format_tag::any);
-    }
-    chain.append_binary(fused.op == "Add" ? algorithm::binary_add : algorithm::binary_mul, desc);
   }
   attributes.set_post_ops(chain);
   return absl::OkStatus();
@@ -100,9 +139,9 @@ absl::StatusOr<int> FusedChain::BindOutput(LoweringContext& context,
   for (const BinaryOperand& operand : binary_) {
     const int argument = DNNL_ARG_ATTR_MULTIPLE_POST_OP(operand.post_op) | DNNL_ARG_SRC_1;
     const dnnl::memory::desc wanted = primitive.query_md(dnnl::query::exec_arg_md, argument);
-    const bool whole = context.input_type(operand.input).shape == context.output_type(0).shape;
-    OCTET_ASSIGN_OR_RETURN(const int buffer, whole ? context.InLayout(operand.input, wanted)
-                                                   : context.Plain(operand.input));
+    OCTET_ASSIGN_OR_RETURN(const int buffer, operand.plain
+                                                 ? context.Plain(operand.input)
+                                                 : context.InLayout(operand.input, wanted));
     call.Input(argument, buffer, wanted);
   }
   if (!summed_input_) return context.OutputInLayout(0, desc);
@@ -110,10 +149,7 @@ absl::StatusOr<int> FusedChain::BindOutput(LoweringContext& context,
   const graph::TensorType& residual = context.input_type(*summed_input_);
   dnnl::memory::desc residual_desc(desc.get_dims(), DnnlType(residual.dtype),
                                    desc.get_strides());
-  OCTET_ASSIGN_OR_RETURN(const int buffer,
-                         context.OutputOverInput(0, *summed_input_, residual_desc));
-  if (residual_desc == desc) return buffer;
-  return buffer;
+  return context.OutputOverInput(0, *summed_input_, residual_desc, desc);
 }
 
 }  // namespace octet::kernels

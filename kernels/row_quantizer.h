@@ -1,0 +1,19 @@
+// Quantization of float rows at run time, each with the range of its own elements.
+
+#pragma once
+
+#include <cstdint>
+
+namespace octet::kernels {
+
+// Row r of `count` rows of `depth` floats becomes u8 codes at codes + r * stride; scales[r] and
+// zero_points[r] say what they stand for: x = scale * (code - zero_point), 0 exactly representable.
+// The stride - depth bytes behind a row's codes are filled with its zero point.
+void QuantizeRowsToUint8(const float* rows, int64_t count, int64_t depth, int64_t stride,
+                         uint8_t* codes, float* scales, int32_t* zero_points);
+
+// The same with s8 codes in [-127, 127], zero points of 0, and zeros behind the rows.
+void QuantizeRowsToInt8(const float* rows, int64_t count, int64_t depth, int64_t stride,
+                        int8_t* codes, float* scales);
+
+}  // namespace octet::kernels

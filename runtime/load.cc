@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "graph/infer.h"
 #include "graph/onnx/import.h"
@@ -19,91 +20,117 @@ double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-class Loader {
- public:
-  Loader(const std::string& path, const LoadOptions& options) : path_(path), options_(options) {}
+void Tell(const ProgressFunction& progress, absl::string_view stage, const std::string& detail) {
+  if (progress) progress(stage, detail);
+}
 
-  absl::StatusOr<std::shared_ptr<const CompiledModel>> Run() {
-    const Clock::time_point start = Clock::now();
-    Progress("import", path_);
-    OCTET_ASSIGN_OR_RETURN(graph::ImportedModel model,
-                           graph::ImportOnnxFile(path_, kernels::Registry()));
-    parts_.float32_weight_bytes = WeightBytes(model.graph);
-    OCTET_RETURN_IF_ERROR(graph::RunPasses(model.graph, graph::FloatPipeline()).status());
-    Describe(model);
-    parts_.summary.mode = "fp32";
-    parts_.summary.warnings = model.warnings;
-    // Plans that come later may want a weight in another form than those of today.
-    const auto rebuild = [path = path_]() -> absl::StatusOr<graph::Graph> {
-      OCTET_ASSIGN_OR_RETURN(graph::ImportedModel again,
-                             graph::ImportOnnxFile(path, kernels::Registry()));
-      OCTET_RETURN_IF_ERROR(graph::RunPasses(again.graph, graph::FloatPipeline()).status());
-      return std::move(again.graph);
-    };
-    parts_.plans = std::make_unique<ModelPlans>(std::move(model.graph), rebuild);
-    OCTET_RETURN_IF_ERROR(CompileBatchSizes(model.example_shapes));
-    parts_.plans->ReleaseWeights();
-    parts_.summary.load_seconds = SecondsSince(start);
-    return MakeServedModel(std::move(parts_));
+size_t FloatWeightBytes(const graph::Graph& graph) {
+  size_t bytes = 0;
+  for (size_t i = 0; i < graph.value_count(); ++i) {
+    const auto& constant = graph.value(static_cast<graph::ValueId>(i)).constant;
+    if (constant && constant->dtype() == DataType::kFloat32) bytes += constant->byte_size();
   }
+  return bytes;
+}
 
- private:
-  void Progress(absl::string_view stage, const std::string& detail) const {
-    if (options_.progress) options_.progress(stage, detail);
+absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path) {
+  OCTET_ASSIGN_OR_RETURN(graph::ImportedModel model,
+                         graph::ImportOnnxFile(path, kernels::Registry()));
+  PreparedModel prepared{.graph = std::move(model.graph),
+                         .batchable = model.batchable,
+                         .example_shapes = std::move(model.example_shapes),
+                         .warnings = std::move(model.warnings)};
+  prepared.float32_weight_bytes = FloatWeightBytes(prepared.graph);
+  OCTET_RETURN_IF_ERROR(graph::RunPasses(prepared.graph, graph::FloatPipeline()).status());
+  for (const graph::Input& input : prepared.graph.inputs()) {
+    const graph::Value& value = prepared.graph.value(input.value);
+    prepared.inputs.push_back({value.name, input.border_type, value.type.shape});
   }
-
-  static size_t WeightBytes(const graph::Graph& graph) {
-    size_t bytes = 0;
-    for (size_t i = 0; i < graph.value_count(); ++i) {
-      const auto& constant = graph.value(static_cast<graph::ValueId>(i)).constant;
-      if (constant && constant->dtype() == DataType::kFloat32) bytes += constant->byte_size();
-    }
-    return bytes;
+  for (const graph::Output& output : prepared.graph.outputs()) {
+    prepared.outputs.push_back(
+        {output.name, output.border_type, prepared.graph.value(output.value).type.shape});
   }
+  return prepared;
+}
 
-  void Describe(const graph::ImportedModel& model) {
-    for (const graph::Input& input : model.graph.inputs()) {
-      const graph::Value& value = model.graph.value(input.value);
-      parts_.inputs.push_back({value.name, input.border_type, value.type.shape});
-    }
-    for (const graph::Output& output : model.graph.outputs()) {
-      parts_.outputs.push_back(
-          {output.name, output.border_type, model.graph.value(output.value).type.shape});
-    }
-    parts_.batchable = model.batchable;
-    parts_.threads = options_.threads;
-    if (!model.batchable) return;
-    parts_.batch_sizes.clear();
-    for (int64_t size = 1; size < options_.max_batch_size; size *= 2) {
-      parts_.batch_sizes.push_back(size);
-    }
-    parts_.batch_sizes.push_back(options_.max_batch_size);
-  }
+absl::StatusOr<CalibrationData> Samples(const std::string& path, const PreparedModel& model,
+                                        const LoadOptions& options) {
+  if (options.dynamic) return CalibrationData();
+  const std::string& configured = options.calibration_path;
+  const std::string where = configured.empty() ? CalibrationBeside(path) : configured;
+  if (where.empty()) return CalibrationData();
+  Tell(options.progress, "read calibration data", where);
+  return ReadCalibrationData(where, model.inputs, model.batchable, options.calibration_samples);
+}
 
-  // Largest first: its layouts are the ones worth packing weights for.
-  absl::Status CompileBatchSizes(std::span<const Shape> example_shapes) {
-    for (auto size = parts_.batch_sizes.rbegin(); size != parts_.batch_sizes.rend(); ++size) {
-      Progress("compile", absl::StrCat("batch size ", *size));
-      const std::vector<Shape> shapes =
-          parts_.batchable ? graph::WithFirstDim(example_shapes, *size)
-                           : std::vector<Shape>(example_shapes.begin(), example_shapes.end());
-      OCTET_RETURN_IF_ERROR(parts_.plans->Pin(shapes).status());
-    }
-    return absl::OkStatus();
-  }
+std::string DescribeCalibration(const QuantizeReport& report) {
+  if (report.calibration_samples == 0) return "dynamic";
+  return absl::StrFormat("static, %d samples", report.calibration_samples);
+}
 
-  const std::string& path_;
-  const LoadOptions& options_;
-  ServedModelParts parts_;
-};
+std::vector<int64_t> BatchSizes(bool batchable, int64_t max_batch_size) {
+  if (!batchable) return {1};
+  std::vector<int64_t> sizes;
+  for (int64_t size = 1; size < max_batch_size; size *= 2) sizes.push_back(size);
+  sizes.push_back(max_batch_size);
+  return sizes;
+}
 
 }  // namespace
 
+absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOptions& options) {
+  Tell(options.progress, "import", path);
+  OCTET_ASSIGN_OR_RETURN(PreparedModel model, ImportAndOptimize(path));
+  if (!options.int8) return model;
+  OCTET_ASSIGN_OR_RETURN(const CalibrationData samples, Samples(path, model, options));
+  QuantizeOptions quantization = options.quantization;
+  quantization.progress = options.progress;
+  absl::StatusOr<QuantizedModel> quantized =
+      QuantizeModel(model.graph, model.example_shapes, samples, quantization);
+  if (!quantized.ok()) return Annotate(quantized.status(), absl::StrCat(path, ": quantization"));
+  model.graph = std::move(quantized->graph);
+  model.quantization = std::move(quantized->report);
+  return model;
+}
+
 absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string& path,
                                                                const LoadOptions& options) {
-  absl::StatusOr<std::shared_ptr<const CompiledModel>> model = Loader(path, options).Run();
-  if (!model.ok()) return Annotate(model.status(), path);
-  return model;
+  const Clock::time_point start = Clock::now();
+  OCTET_ASSIGN_OR_RETURN(PreparedModel model, PrepareModel(path, options));
+  ServedModelParts parts{.inputs = std::move(model.inputs),
+                         .outputs = std::move(model.outputs),
+                         .batchable = model.batchable,
+                         .batch_sizes = BatchSizes(model.batchable, options.max_batch_size),
+                         .threads = options.threads,
+                         .float32_weight_bytes = model.float32_weight_bytes};
+  parts.summary.mode = options.int8 ? "int8" : "fp32";
+  parts.summary.warnings = std::move(model.warnings);
+  if (const auto& report = model.quantization) {
+    parts.summary.quantization_seconds = report->seconds;
+    parts.summary.int8_mac_share = report->int8_mac_share;
+    parts.summary.output_sqnr_db = report->output_sqnr_db;
+    parts.summary.calibration = DescribeCalibration(*report);
+    for (const std::string& warning : report->warnings) parts.summary.warnings.push_back(warning);
+  }
+  // Plans that come later may want a weight in another form than those of today.
+  LoadOptions again = options;
+  again.progress = nullptr;
+  const auto rebuild = [path, again]() -> absl::StatusOr<graph::Graph> {
+    OCTET_ASSIGN_OR_RETURN(PreparedModel rebuilt, PrepareModel(path, again));
+    return std::move(rebuilt.graph);
+  };
+  parts.plans = std::make_unique<ModelPlans>(std::move(model.graph), rebuild);
+  // Largest first: its layouts are the ones worth packing weights for.
+  for (auto size = parts.batch_sizes.rbegin(); size != parts.batch_sizes.rend(); ++size) {
+    Tell(options.progress, "compile", absl::StrCat("batch size ", *size));
+    const std::vector<Shape> shapes =
+        parts.batchable ? graph::WithFirstDim(model.example_shapes, *size) : model.example_shapes;
+    const auto plan = parts.plans->Pin(shapes);
+    if (!plan.ok()) return Annotate(plan.status(), path);
+  }
+  parts.plans->ReleaseWeights();
+  parts.summary.load_seconds = SecondsSince(start);
+  return MakeServedModel(std::move(parts));
 }
 
 }  // namespace octet::runtime

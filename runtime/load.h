@@ -4,25 +4,52 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "runtime/compiled_model.h"
+#include "runtime/quantize_model.h"
 
 namespace octet::runtime {
 
+// Told from the loading thread as stages begin; `detail` is for people.
+using ProgressFunction = std::function<void(absl::string_view stage, const std::string& detail)>;
+
 struct LoadOptions {
-  // Batch sizes to compile at load: 1, 2, 4, ... up to this; larger requests are refused by the
-  // batcher. Ignored by models that do not batch.
+  // Batch sizes to compile at load: 1, 2, 4, ... up to this. Ignored by models that do not batch.
   int64_t max_batch_size = 32;
   int threads = 1;  // per execution context
-  // Called from the loading thread as stages begin; `detail` is for people.
-  std::function<void(absl::string_view stage, const std::string& detail)> progress;
+
+  bool int8 = false;
+  // Where calibration samples are; empty: the folder `calibration` beside the model, if there is one.
+  std::string calibration_path;
+  // No calibration even if there are samples: ranges are measured row by row, at run time.
+  bool dynamic = false;
+  size_t calibration_samples = 128;
+  QuantizeOptions quantization;
+
+  ProgressFunction progress;
 };
 
-// Errors are those of import (graph/onnx/import.h) and lowering (kernels/lowering.h), with the
-// path in front.
+// A graph ready to be compiled, and what is known of the model it came from.
+struct PreparedModel {
+  graph::Graph graph;
+  std::vector<TensorSpec> inputs, outputs;
+  bool batchable = false;
+  std::vector<Shape> example_shapes;  // the first dimension is 1 where the model batches
+  size_t float32_weight_bytes = 0;
+  std::optional<QuantizeReport> quantization;  // of int8 models
+  std::vector<std::string> warnings;
+};
+
+// Import, float passes and quantization. Errors are those of import (graph/onnx/import.h),
+// calibration data and quantization, with the path in front.
+absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOptions& options);
+
+// PrepareModel(), then plans for the batch sizes, each run once. Also errors of lowering
+// (kernels/lowering.h).
 absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string& path,
                                                                const LoadOptions& options);
 

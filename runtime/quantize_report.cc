@@ -1,0 +1,171 @@
+#include "runtime/quantize_report.h"
+
+#include <google/protobuf/struct.pb.h>
+#include <google/protobuf/util/json_util.h>
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace octet::runtime {
+namespace {
+
+using google::protobuf::Struct;
+using google::protobuf::Value;
+
+Value Text(absl::string_view text) {
+  Value value;
+  value.set_string_value(std::string(text));
+  return value;
+}
+
+Value Number(double number) {
+  Value value;
+  value.set_number_value(std::isfinite(number) ? number : 0);
+  return value;
+}
+
+void Set(Struct& object, const std::string& key, Value value) {
+  (*object.mutable_fields())[key] = std::move(value);
+}
+
+Struct LayerJson(const LayerReport& layer) {
+  Struct object;
+  Set(object, "name", Text(layer.node));
+  Set(object, "op", Text(layer.op));
+  Set(object, "decision", Text(Name(layer.precision)));
+  Set(object, "reason", Text(layer.reason));
+  Value shape;
+  for (const int64_t dim : layer.weight_shape) {
+    *shape.mutable_list_value()->add_values() = Number(static_cast<double>(dim));
+  }
+  Set(object, "weight_shape", shape);
+  Set(object, "macs", Number(static_cast<double>(layer.macs)));
+  Set(object, "weight_sqnr_db", Number(layer.weight_sqnr_db));
+  if (layer.output_sqnr_db != 0) Set(object, "output_sqnr_db", Number(layer.output_sqnr_db));
+  if (layer.alone_sqnr_db != 0) {
+    Set(object, "network_sqnr_if_only_this_quantized_db", Number(layer.alone_sqnr_db));
+  }
+  Set(object, "bytes_before", Number(static_cast<double>(layer.bytes_before)));
+  Set(object, "bytes_after", Number(static_cast<double>(layer.bytes_after)));
+  Set(object, "kernel", Text(layer.kernel));
+  return object;
+}
+
+struct Totals {
+  size_t before = 0, after = 0;
+  int int8 = 0, float32 = 0;
+};
+
+Totals Sum(const QuantizeReport& report) {
+  Totals totals;
+  for (const LayerReport& layer : report.layers) {
+    totals.before += layer.bytes_before;
+    totals.after += layer.bytes_after;
+    ++(layer.precision == quant::Precision::kFloat32 ? totals.float32 : totals.int8);
+  }
+  return totals;
+}
+
+}  // namespace
+
+std::string ReportText(const QuantizeReport& report) {
+  size_t width = 5;
+  for (const LayerReport& layer : report.layers) width = std::max(width, layer.node.size());
+  const int name_width = static_cast<int>(std::min<size_t>(width, 48));
+  std::string text = absl::StrFormat("%-*s %-8s %-12s %12s %9s %9s %10s %10s  %s\n", name_width,
+                                     "layer", "operator", "precision", "MACs", "weights",
+                                     "output", "bytes", "before", "kernel");
+  for (const LayerReport& layer : report.layers) {
+    absl::StrAppendFormat(&text, "%-*s %-8s %-12s %12d %6.1f dB %6.1f dB %10d %10d  %s%s%s\n",
+                          name_width, layer.node, layer.op, Name(layer.precision), layer.macs,
+                          layer.weight_sqnr_db, layer.output_sqnr_db, layer.bytes_after,
+                          layer.bytes_before, layer.kernel, layer.reason.empty() ? "" : "  ",
+                          layer.reason);
+  }
+  const Totals totals = Sum(report);
+  absl::StrAppendFormat(&text, "\nmode                 %s, %d layers int8, %d float\n", report.mode,
+                        totals.int8, totals.float32);
+  absl::StrAppendFormat(&text, "MACs in int8         %.1f %%\n", 100 * report.int8_mac_share);
+  absl::StrAppendFormat(&text, "weight bytes         %d of %d (%.3f), %d saved\n", totals.after,
+                        totals.before,
+                        totals.before == 0 ? 0.0
+                                           : static_cast<double>(totals.after) /
+                                                 static_cast<double>(totals.before),
+                        totals.before - totals.after);
+  if (report.held_out_samples > 0) {
+    absl::StrAppendFormat(&text, "output SQNR          %.1f dB on %d held-out samples\n",
+                          report.output_sqnr_db, report.held_out_samples);
+  } else {
+    absl::StrAppend(&text, "output SQNR          not measured: no held-out samples\n");
+  }
+  for (const auto& attempt : report.attempts) {
+    absl::StrAppendFormat(&text, "  ranges by %-16s %.1f dB%s\n", attempt.algorithm,
+                          attempt.output_sqnr_db,
+                          attempt.algorithm == report.activation_algorithm ? "  chosen" : "");
+  }
+  if (!report.calibration_source.empty()) {
+    absl::StrAppendFormat(&text, "calibration          %d samples from %s\n",
+                          report.calibration_samples, report.calibration_source);
+  }
+  absl::StrAppendFormat(&text, "time                 %.2f s\n", report.seconds);
+  for (const std::string& warning : report.warnings) {
+    absl::StrAppend(&text, "warning: ", warning, "\n");
+  }
+  return text;
+}
+
+std::string ReportJson(const QuantizeReport& report) {
+  Struct object;
+  Set(object, "schema", Text("octet-quantization-report/1"));
+  Set(object, "mode", Text(report.mode));
+  const Totals totals = Sum(report);
+  Struct summary;
+  Set(summary, "layers_int8", Number(totals.int8));
+  Set(summary, "layers_float32", Number(totals.float32));
+  Set(summary, "mac_share_int8", Number(report.int8_mac_share));
+  Set(summary, "weight_bytes_float32", Number(static_cast<double>(totals.before)));
+  Set(summary, "weight_bytes", Number(static_cast<double>(totals.after)));
+  Set(summary, "bytes_saved", Number(static_cast<double>(totals.before - totals.after)));
+  if (report.held_out_samples > 0) {
+    Set(summary, "output_sqnr_db", Number(report.output_sqnr_db));
+  }
+  Set(summary, "seconds", Number(report.seconds));
+  Value summary_value;
+  *summary_value.mutable_struct_value() = summary;
+  Set(object, "summary", summary_value);
+  Struct calibration;
+  Set(calibration, "source", Text(report.calibration_source));
+  Set(calibration, "samples", Number(static_cast<double>(report.calibration_samples)));
+  Set(calibration, "held_out_samples", Number(static_cast<double>(report.held_out_samples)));
+  Set(calibration, "activation_algorithm", Text(report.activation_algorithm));
+  Value attempts;
+  for (const auto& attempt : report.attempts) {
+    Struct& row = *attempts.mutable_list_value()->add_values()->mutable_struct_value();
+    Set(row, "algorithm", Text(attempt.algorithm));
+    Set(row, "output_sqnr_db", Number(attempt.output_sqnr_db));
+  }
+  Set(calibration, "attempts", attempts);
+  Value calibration_value;
+  *calibration_value.mutable_struct_value() = calibration;
+  Set(object, "calibration", calibration_value);
+  Value layers, warnings;
+  layers.mutable_list_value();
+  warnings.mutable_list_value();
+  for (const LayerReport& layer : report.layers) {
+    *layers.mutable_list_value()->add_values()->mutable_struct_value() = LayerJson(layer);
+  }
+  for (const std::string& warning : report.warnings) {
+    *warnings.mutable_list_value()->add_values() = Text(warning);
+  }
+  Set(object, "layers", layers);
+  Set(object, "warnings", warnings);
+  std::string json;
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  const bool written = google::protobuf::util::MessageToJsonString(object, &json, options).ok();
+  return written ? json : "{}";
+}
+
+}  // namespace octet::runtime

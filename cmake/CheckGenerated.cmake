@@ -1,7 +1,8 @@
-# cmake -DFILE=docs/x.md "-DCOMMAND=program;argument" -P CheckGenerated.cmake
+# cmake -DFILE=docs/x.md "-DCOMMAND=program argument" -P CheckGenerated.cmake
 # Fails if FILE is not what COMMAND prints.
 
-execute_process(COMMAND ${COMMAND} OUTPUT_VARIABLE fresh RESULT_VARIABLE result)
+separate_arguments(words UNIX_COMMAND "${COMMAND}")
+execute_process(COMMAND ${words} OUTPUT_VARIABLE fresh RESULT_VARIABLE result)
 if(NOT result EQUAL 0)
   message(FATAL_ERROR "${COMMAND}: exit code ${result}")
 endif()
@@ -10,6 +11,5 @@ if(EXISTS ${FILE})
   file(READ ${FILE} committed)
 endif()
 if(NOT fresh STREQUAL committed)
-  list(JOIN COMMAND " " line)
-  message(FATAL_ERROR "${FILE} is stale. Write it again:\n  ${line} > ${FILE}")
+  message(FATAL_ERROR "${FILE} is stale. Write it again:\n  ${COMMAND} > ${FILE}")
 endif()

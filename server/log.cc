@@ -108,8 +108,8 @@ std::string TextPayload(absl::string_view message, LogFields fields) {
   std::string line = TextMessage(message);
   for (const LogField& field : fields) {
     const std::string value = Escaped(field.value());
-    const bool plain = value == field.value() && !value.empty() &&
-                       value.find_first_of(" =") == std::string::npos;
+    const bool plain =
+        value == field.value() && !value.empty() && value.find_first_of(" =") == std::string::npos;
     const char* const quote = plain ? "" : "\"";
     absl::StrAppend(&line, " ", field.key(), "=", quote, value, quote);
   }
@@ -120,8 +120,8 @@ void Write(LogLevel level, absl::string_view message, LogFields fields) {
   const Log& log = ProcessLog();
   const spdlog::level::level_enum spdlog_level = SpdlogLevel(level);
   if (!log.logger->should_log(spdlog_level)) return;
-  const std::string payload = log.format == LogFormat::kJson ? JsonPayload(message, fields)
-                                                             : TextPayload(message, fields);
+  const std::string payload =
+      log.format == LogFormat::kJson ? JsonPayload(message, fields) : TextPayload(message, fields);
   log.logger->log(spdlog_level, spdlog::string_view_t(payload.data(), payload.size()));
 }
 

@@ -30,10 +30,9 @@ constexpr LogConfig kJson{.format = LogFormat::kJson};
 
 TEST(Log, TextHasTimeLevelMessageAndFields) {
   EXPECT_THAT(
-      Logged(kText,
-             [] {
-               LogInfo("model ready", {{"model", "digits"}, {"version", 1}, {"seconds", 0.5}});
-             }),
+      Logged(
+          kText,
+          [] { LogInfo("model ready", {{"model", "digits"}, {"version", 1}, {"seconds", 0.5}}); }),
       MatchesRegex("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z info    "
                    "model ready model=digits version=1 seconds=0.5\n"));
 }

@@ -33,15 +33,17 @@ absl::StatusOr<BenchOptions> ParseBenchOptions(const Arguments& arguments) {
 }
 
 Command BenchCommand(std::function<absl::Status(const BenchOptions&, Console&)> bench) {
-  return {.name = "bench",
-          .summary = "Measure a model in process: throughput and percentiles",
-          .details = kDetails,
-          .arguments =
-              {ModelArgument(), ConfigArgument(), ShapeArgument(),
-               {.name = "--batch", .value = "N", .help = "Rows per run (default 1)"},
-               {.name = "--threads", .value = "N", .help = "Threads per run (default 1)"},
-               {.name = "--seconds", .value = "S", .help = "How long to measure (default 5)"}},
-          .prepare = PrepareModelCommand<BenchOptions>(ParseBenchOptions, std::move(bench))};
+  return {
+      .name = "bench",
+      .summary = "Measure a model in process: throughput and percentiles",
+      .details = kDetails,
+      .arguments = {ModelArgument(),
+                    ConfigArgument(),
+                    ShapeArgument(),
+                    {.name = "--batch", .value = "N", .help = "Rows per run (default 1)"},
+                    {.name = "--threads", .value = "N", .help = "Threads per run (default 1)"},
+                    {.name = "--seconds", .value = "S", .help = "How long to measure (default 5)"}},
+      .prepare = PrepareModelCommand<BenchOptions>(ParseBenchOptions, std::move(bench))};
 }
 
 }  // namespace octet::server

@@ -14,9 +14,9 @@ namespace octet::server {
 struct BenchOptions {
   ModelOptions model;
   std::vector<InputShape> shapes;
-  int batch = 1;      // rows per run
-  int threads = 1;    // that work on one run
-  double seconds = 5; // measured, after a warm-up
+  int batch = 1;       // rows per run
+  int threads = 1;     // that work on one run
+  double seconds = 5;  // measured, after a warm-up
 };
 
 // Measures the model in process: throughput and percentiles of the time of a run. Logging has been

@@ -1,7 +1,7 @@
 // A subcommand of `octet` as a row: what it is called, what it takes, what it does.
 //
-// A command first prepares (arguments and configuration: what fails here is the user's mistake, exit
-// code 2) and then acts (what fails here has gone wrong at run time, exit code 1).
+// A command first prepares (arguments and configuration: what fails here is the user's mistake,
+// exit code 2) and then acts (what fails here has gone wrong at run time, exit code 1).
 
 #pragma once
 
@@ -45,8 +45,8 @@ class Arguments {
   // The value, or "" if it was not given.
   std::string Get(const std::string& name) const;
   std::vector<std::string> All(const std::string& name) const;
-  // InvalidArgument "--threads: must be an integer from 1 to 64, not 'x'"; `otherwise` if it was not
-  // given.
+  // InvalidArgument "--threads: must be an integer from 1 to 64, not 'x'"; `otherwise` if it was
+  // not given.
   absl::StatusOr<int64_t> GetInteger(const std::string& name, int64_t least, int64_t most,
                                      int64_t otherwise) const;
   absl::StatusOr<double> GetReal(const std::string& name, double least, double most,

@@ -91,9 +91,14 @@ TEST_F(CommandLineTest, TellsUsageFromFailure) {
 }
 
 TEST_F(CommandLineTest, RefusesWhatItDoesNotKnow) {
-  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
-           {}, {"absent"}, {"copy"}, {"copy", "a", "b"}, {"copy", "a", "--absent"},
-           {"copy", "a", "--times"}, {"copy", "a", "--times", "1", "--times", "2"}}) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{},
+                                             {"absent"},
+                                             {"copy"},
+                                             {"copy", "a", "b"},
+                                             {"copy", "a", "--absent"},
+                                             {"copy", "a", "--times"},
+                                             {"copy", "a", "--times", "1", "--times", "2"}}) {
     error_.str("");
     EXPECT_EQ(Run(arguments), kExitUsage) << testing::PrintToString(arguments);
     EXPECT_THAT(error_.str(), StartsWith("octet: "));

@@ -13,7 +13,8 @@ namespace octet::server {
 
 struct InspectOptions {
   ModelOptions model;
-  std::vector<InputShape> shapes;  // of inputs with symbolic dimensions; others: as the server picks
+  std::vector<InputShape>
+      shapes;  // of inputs with symbolic dimensions; others: as the server picks
 };
 
 // Shows the plan that would serve the model: kernels, layouts, bytes, time per node, share of

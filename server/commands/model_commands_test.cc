@@ -73,8 +73,9 @@ TEST_F(ModelCommandsTest, QuantizeNeedsOnlyAModel) {
 }
 
 TEST_F(ModelCommandsTest, QuantizeTakesCalibrationAndReport) {
-  const std::string file = Write(
-      "o.yaml", "quantization: {mode: int8, calibration: {source: dynamic, path: x, samples: 3}}\n");
+  const std::string file =
+      Write("o.yaml",
+            "quantization: {mode: int8, calibration: {source: dynamic, path: x, samples: 3}}\n");
   EXPECT_EQ(Run({"quantize", "m.onnx", "--calibration", "data", "--config", file, "--report", "r"}),
             kExitOk);
   ASSERT_TRUE(quantized_.has_value());

@@ -33,19 +33,19 @@ absl::StatusOr<QuantizeOptions> ParseQuantizeOptions(const Arguments& arguments)
 }
 
 Command QuantizeCommand(std::function<absl::Status(const QuantizeOptions&, Console&)> quantize) {
-  return {.name = "quantize",
-          .summary = "Quantize a model and report what that does to it, without serving",
-          .details = kDetails,
-          .arguments = {ModelArgument(),
-                        {.name = "--calibration",
-                         .value = "PATH",
-                         .help = "File or folder with samples (wins over the file)"},
-                        ConfigArgument(),
-                        {.name = "--report",
-                         .value = "DIR",
-                         .help = "Folder for report.json and report.txt"}},
-          .prepare = PrepareModelCommand<QuantizeOptions>(ParseQuantizeOptions,
-                                                          std::move(quantize))};
+  return {
+      .name = "quantize",
+      .summary = "Quantize a model and report what that does to it, without serving",
+      .details = kDetails,
+      .arguments = {ModelArgument(),
+                    {.name = "--calibration",
+                     .value = "PATH",
+                     .help = "File or folder with samples (wins over the file)"},
+                    ConfigArgument(),
+                    {.name = "--report",
+                     .value = "DIR",
+                     .help = "Folder for report.json and report.txt"}},
+      .prepare = PrepareModelCommand<QuantizeOptions>(ParseQuantizeOptions, std::move(quantize))};
 }
 
 }  // namespace octet::server

@@ -26,7 +26,8 @@ constexpr SettingFlag kSettingFlags[] = {
      "Port of /metrics and /healthz; 0 takes any free port (default 8002)"},
 };
 
-constexpr char kDetails[] = R"(Flags win over the file. --config or --model-repository must be there.
+constexpr char kDetails[] =
+    R"(Flags win over the file. --config or --model-repository must be there.
 
 Examples:
   octet serve --model-repository models
@@ -55,9 +56,8 @@ absl::StatusOr<ServeOptions> ParseServeOptions(const Arguments& arguments) {
     if (arguments.Has(row.flag)) flags.push_back({row.flag, row.path, arguments.Get(row.flag)});
   }
   OCTET_ASSIGN_OR_RETURN(LoadedConfig loaded, LoadConfig(arguments.Get("--config"), flags));
-  OCTET_RETURN_IF_ERROR(
-      Annotate(CheckServable(loaded.config),
-               arguments.Has("--config") ? arguments.Get("--config") : "serve"));
+  OCTET_RETURN_IF_ERROR(Annotate(CheckServable(loaded.config),
+                                 arguments.Has("--config") ? arguments.Get("--config") : "serve"));
   return ServeOptions{std::move(loaded.config)};
 }
 
@@ -70,8 +70,8 @@ Command ServeCommand(std::function<absl::Status(const ServeOptions&, Console&)> 
   for (const SettingFlag& row : kSettingFlags) {
     command.arguments.push_back({.name = row.flag, .value = row.value, .help = row.help});
   }
-  command.prepare = [serve = std::move(serve)](const Arguments& arguments)
-      -> absl::StatusOr<Action> {
+  command.prepare = [serve =
+                         std::move(serve)](const Arguments& arguments) -> absl::StatusOr<Action> {
     OCTET_ASSIGN_OR_RETURN(ServeOptions options, ParseServeOptions(arguments));
     return [serve, options = std::move(options)](Console& console) {
       SetUpLogging(options.config.log);

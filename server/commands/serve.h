@@ -14,8 +14,8 @@ struct ServeOptions {
   Config config;  // the file's, with the flags over it; something to serve is in it
 };
 
-// Serves until SIGTERM or SIGINT, then drains. Returns an error if the server cannot start or breaks
-// down. Defined where the server is assembled; logging has been set up before the call.
+// Serves until SIGTERM or SIGINT, then drains. Returns an error if the server cannot start or
+// breaks down. Defined where the server is assembled; logging has been set up before the call.
 absl::Status Serve(const ServeOptions& options, Console& console);
 
 // InvalidArgument (NotFound for a file that is not there) says what is wrong with the arguments or

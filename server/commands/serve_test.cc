@@ -65,8 +65,8 @@ TEST_F(ServeCommandTest, ARepositorySuffices) {
 TEST_F(ServeCommandTest, FlagsWinOverTheFile) {
   const std::string file =
       Write("model_repository: /m\nserver: {grpc_port: 1, http_port: 2, drain_seconds: 3}\n");
-  EXPECT_EQ(Run({"--config", file, "--model-repository", "/flag", "--grpc-port", "4",
-                 "--http-port", "5"}),
+  EXPECT_EQ(Run({"--config", file, "--model-repository", "/flag", "--grpc-port", "4", "--http-port",
+                 "5"}),
             kExitOk);
   ASSERT_TRUE(served_.has_value());
   EXPECT_EQ(served_->config.model_repository, "/flag");

@@ -33,8 +33,8 @@ absl::StatusOr<std::string> ReadText(const std::string& path) {
 absl::Status ReadFlags(std::span<const FlagValue> flags, LoadedConfig& loaded) {
   for (const FlagValue& flag : flags) {
     const Reading reading{flag.flag, "", true, &loaded.origins};
-    OCTET_RETURN_IF_ERROR(ReadFields(ConfigFields(), NodeForPath(flag.path, flag.value), "",
-                                     reading, loaded.config));
+    OCTET_RETURN_IF_ERROR(
+        ReadFields(ConfigFields(), NodeForPath(flag.path, flag.value), "", reading, loaded.config));
   }
   return absl::OkStatus();
 }
@@ -47,9 +47,9 @@ absl::Status CheckPorts(const LoadedConfig& loaded) {
     const auto found = loaded.origins.find(path);
     return found == loaded.origins.end() ? std::string("default") : found->second;
   };
-  return absl::InvalidArgumentError(absl::StrCat(
-      "server: grpc_port (", origin("server.grpc_port"), ") and http_port (",
-      origin("server.http_port"), ") must differ, but both are ", server.grpc_port));
+  return absl::InvalidArgumentError(absl::StrCat("server: grpc_port (", origin("server.grpc_port"),
+                                                 ") and http_port (", origin("server.http_port"),
+                                                 ") must differ, but both are ", server.grpc_port));
 }
 
 }  // namespace
@@ -66,8 +66,7 @@ absl::StatusOr<LoadedConfig> ParseConfig(absl::string_view text, const std::stri
   return loaded;
 }
 
-absl::StatusOr<LoadedConfig> LoadConfig(const std::string& path,
-                                        std::span<const FlagValue> flags) {
+absl::StatusOr<LoadedConfig> LoadConfig(const std::string& path, std::span<const FlagValue> flags) {
   if (path.empty()) {
     LoadedConfig loaded;
     OCTET_RETURN_IF_ERROR(ReadFlags(flags, loaded));
@@ -86,9 +85,9 @@ absl::Status CheckServable(const Config& config) {
   }
   for (const ModelConfig& model : config.models) {
     if (!model.path.empty()) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("model ", Quoted(model.name), " has no path, and there is no model_repository "
-                     "(--model-repository DIR) to find it in"));
+    return absl::InvalidArgumentError(absl::StrCat("model ", Quoted(model.name),
+                                                   " has no path, and there is no model_repository "
+                                                   "(--model-repository DIR) to find it in"));
   }
   return absl::OkStatus();
 }

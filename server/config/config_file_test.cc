@@ -195,8 +195,9 @@ TEST(ParseConfig, WrongValuesSayWhatWasExpected) {
 }
 
 TEST(ParseConfig, SectionsAndListsMustBeThat) {
-  EXPECT_EQ(ErrorOf("server: 8001\n"),
-            "f.yaml:line 1: server: must be a section with 'address: ...' and the like, not '8001'");
+  EXPECT_EQ(
+      ErrorOf("server: 8001\n"),
+      "f.yaml:line 1: server: must be a section with 'address: ...' and the like, not '8001'");
   EXPECT_EQ(ErrorOf("server:\n- grpc_port: 1\n"),
             "f.yaml:line 1: server: must be a section with 'address: ...' and the like, not a "
             "list");
@@ -231,8 +232,8 @@ TEST(Unsupported, NoneOfThemIsTaken) {
     std::string value = colon == std::string::npos ? "1" : setting.substr(colon + 2);
     constexpr absl::string_view kLayers = "quantization.layers.";
     if (path.rfind(std::string(kLayers), 0) == 0) {
-      const std::string text = "quantization: {layers: [{" + path.substr(kLayers.size()) + ": '" +
-                               value + "'}]}";
+      const std::string text =
+          "quantization: {layers: [{" + path.substr(kLayers.size()) + ": '" + value + "'}]}";
       EXPECT_THAT(ErrorOf(text), HasSubstr("not supported in this version")) << setting;
       continue;
     }

@@ -70,7 +70,8 @@ class ReferenceSections {
     if (absl::StrContains(ParentOf(setting.path), "[].")) return;
     if (setting.kind == Setting::Kind::kSection || setting.kind == Setting::Kind::kList) {
       sections_.push_back({setting, {}});
-      if (setting.kind == Setting::Kind::kList) absl::StrAppend(&sections_.back().setting.path, "[]");
+      if (setting.kind == Setting::Kind::kList)
+        absl::StrAppend(&sections_.back().setting.path, "[]");
       if (setting.kind == Setting::Kind::kSection) return;
     }
     for (ReferenceSection& section : sections_) {
@@ -122,16 +123,17 @@ quantization: {mode: int8}
 std::string ExplainConfig(const LoadedConfig& loaded) {
   std::string text;
   VisitFields(ConfigFields(), loaded.config, "", {[&](const Setting& setting) {
-    if (!HasValue(setting) || setting.path == "models") return;
-    AppendSetting(setting, OriginOf(loaded.origins, setting.path), text);
-  }});
+                if (!HasValue(setting) || setting.path == "models") return;
+                AppendSetting(setting, OriginOf(loaded.origins, setting.path), text);
+              }});
   for (size_t i = 0; i < loaded.config.models.size(); ++i) {
     const std::string path = absl::StrCat("models[", i, "]");
     absl::StrAppend(&text, "\n# Model ", loaded.config.models[i].name, "\n");
     VisitFields(ModelFields(), loaded.config.models[i], path, {[&](const Setting& setting) {
-      if (!HasValue(setting)) return;
-      AppendSetting(setting, ModelOrigin(loaded.origins, setting.path, path.size() + 1), text);
-    }});
+                  if (!HasValue(setting)) return;
+                  AppendSetting(setting, ModelOrigin(loaded.origins, setting.path, path.size() + 1),
+                                text);
+                }});
   }
   return text;
 }

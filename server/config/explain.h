@@ -8,8 +8,8 @@
 
 namespace octet::server {
 
-// Every setting with its value, where that came from (default, file and line, flag, or the top level
-// for models) and what it means.
+// Every setting with its value, where that came from (default, file and line, flag, or the top
+// level for models) and what it means.
 std::string ExplainConfig(const LoadedConfig& loaded);
 
 // docs/configuration.md.

@@ -18,9 +18,9 @@ absl::Status Reading::WrongValue(const ConfigNode& node, absl::string_view path,
                                  const std::vector<std::string>& words) const {
   const bool word = node.kind == ConfigNode::Kind::kScalar;
   if (word && IsUnsupportedValue(path, node.scalar)) {
-    return Error(node.line, path,
-                 absl::StrCat(Quoted(node.scalar), " is not supported in this version; must be ",
-                              form));
+    return Error(
+        node.line, path,
+        absl::StrCat(Quoted(node.scalar), " is not supported in this version; must be ", form));
   }
   return Error(node.line, path,
                absl::StrCat("must be ", form, ", not ", node.Describe(),
@@ -32,8 +32,8 @@ absl::Status Reading::CheckKeys(const ConfigNode& node, absl::string_view path,
   if (node.kind == ConfigNode::Kind::kNull) return absl::OkStatus();
   if (node.kind != ConfigNode::Kind::kMapping) {
     return Error(node.line, path,
-                 absl::StrCat("must be a section with '", known.front(), ": ...' and the like, not ",
-                              node.Describe()));
+                 absl::StrCat("must be a section with '", known.front(),
+                              ": ...' and the like, not ", node.Describe()));
   }
   for (const ConfigNode& child : node.children) {
     if (std::find(known.begin(), known.end(), child.key) != known.end()) continue;
@@ -56,8 +56,8 @@ absl::Status Reading::CheckList(const ConfigNode& node, absl::string_view path) 
 
 void Reading::Record(const ConfigNode& node, const std::string& path) const {
   if (origins == nullptr) return;
-  (*origins)[path] = from_flag ? absl::StrCat("flag ", source)
-                               : absl::StrCat(source, " line ", node.line);
+  (*origins)[path] =
+      from_flag ? absl::StrCat("flag ", source) : absl::StrCat(source, " line ", node.line);
 }
 
 }  // namespace octet::server

@@ -40,9 +40,9 @@ struct Setting {
   };
 
   Kind kind = Kind::kValue;
-  std::string path;    // "server.grpc_port"; in lists "models[0].name"
-  std::string value;   // as YAML
-  std::string form;    // "an integer from 0 to 65535"
+  std::string path;   // "server.grpc_port"; in lists "models[0].name"
+  std::string value;  // as YAML
+  std::string form;   // "an integer from 0 to 65535"
   std::string help;
 };
 
@@ -61,8 +61,8 @@ struct Reading {
   // InvalidArgument "file:line N: path: message", or "flag: message".
   absl::Status Error(int line, absl::string_view path, absl::string_view message) const;
   // The error for a value that is not of the wanted form; it knows what later versions will take.
-  absl::Status WrongValue(const ConfigNode& node, absl::string_view path,
-                          absl::string_view form, const std::vector<std::string>& words) const;
+  absl::Status WrongValue(const ConfigNode& node, absl::string_view path, absl::string_view form,
+                          const std::vector<std::string>& words) const;
   // OK if `node` is a mapping whose keys are all `known`, or null: an empty section.
   absl::Status CheckKeys(const ConfigNode& node, absl::string_view path,
                          const std::vector<std::string>& known) const;
@@ -128,7 +128,7 @@ void VisitFields(const Fields<Struct>& fields, const Struct& from, const std::st
 
 // A row for one value.
 template <typename Struct, typename T>
-Field<Struct> Value(std::string key, T Struct::*member, ValueForm<T> form, std::string help) {
+Field<Struct> Value(std::string key, T Struct::* member, ValueForm<T> form, std::string help) {
   Field<Struct> field{std::move(key), form.text, std::move(help)};
   field.print = [member, form](const Struct& from) { return form.print(from.*member); };
   field.read = [member, form](const ConfigNode& node, const std::string& path,
@@ -144,7 +144,7 @@ Field<Struct> Value(std::string key, T Struct::*member, ValueForm<T> form, std::
 
 // A row for a section of rows. The rule is checked when the section has been read.
 template <typename Struct, typename Inner>
-Field<Struct> Section(std::string key, Inner Struct::*member, const Fields<Inner>& inner,
+Field<Struct> Section(std::string key, Inner Struct::* member, const Fields<Inner>& inner,
                       std::string help, std::type_identity_t<Rule<Inner>> rule = nullptr) {
   Field<Struct> field{std::move(key), "a section", std::move(help), Setting::Kind::kSection};
   field.read = [member, &inner, rule](const ConfigNode& node, const std::string& path,
@@ -162,7 +162,7 @@ Field<Struct> Section(std::string key, Inner Struct::*member, const Fields<Inner
 
 // A section of a list's element that begins as a copy of the top-level section of that name.
 template <typename Struct, typename Inner>
-Field<Struct> Override(std::string key, Inner Struct::*member, const Fields<Inner>& inner,
+Field<Struct> Override(std::string key, Inner Struct::* member, const Fields<Inner>& inner,
                        std::string help, std::type_identity_t<Rule<Inner>> rule = nullptr) {
   Field<Struct> field = Section(std::move(key), member, inner, std::move(help), std::move(rule));
   field.kind = Setting::Kind::kOverride;
@@ -173,7 +173,7 @@ template <typename Struct, typename Element>
 struct ListOptions {
   std::function<Element(const Struct&)> make;  // an element before it is read; null: Element{}
   Rule<Element> rule;
-  std::string Element::*unique = nullptr;  // no two elements agree in it
+  std::string Element::* unique = nullptr;  // no two elements agree in it
 };
 
 // `elements` on one line of YAML, by their values; sections inside them are left out.
@@ -195,11 +195,10 @@ std::string ListText(const Fields<Element>& fields, const std::vector<Element>& 
 
 // A row for a list of sections. A list that is given replaces the one that was there.
 template <typename Struct, typename Element>
-Field<Struct> List(std::string key, std::vector<Element> Struct::*member,
+Field<Struct> List(std::string key, std::vector<Element> Struct::* member,
                    const Fields<Element>& fields, std::string help,
                    ListOptions<Struct, Element> options = {}) {
-  Field<Struct> field{std::move(key), "a list of sections", std::move(help),
-                      Setting::Kind::kList};
+  Field<Struct> field{std::move(key), "a list of sections", std::move(help), Setting::Kind::kList};
   field.print = [member, &fields](const Struct& from) { return ListText(fields, from.*member); };
   field.visit_inside = [&fields](const Struct&, const std::string& path,
                                  const SettingVisitor& visitor) {

@@ -79,8 +79,7 @@ const Fields<CalibrationConfig>& CalibrationFields() {
             "Most samples that are read."),
       Value("batch", &CalibrationConfig::batch, Integer<int>(1, 1024),
             "Samples that run together while calibrating."),
-      Value("seed", &CalibrationConfig::seed,
-            Integer<int>(0, std::numeric_limits<int>::max()),
+      Value("seed", &CalibrationConfig::seed, Integer<int>(0, std::numeric_limits<int>::max()),
             "Chooses which samples are held out to measure accuracy."),
   };
   return *kFields;
@@ -106,17 +105,19 @@ const Fields<MixedPrecisionConfig>& MixedPrecisionFields() {
 
 const Fields<LayerRule>& LayerFields() {
   static const auto* const kFields = new Fields<LayerRule>{
-      Value("match", &LayerRule::match, [] {
-              ValueForm<std::string> form = Text("a glob on node names such as /head/*");
-              form.parse = [text = form.parse](const ConfigNode& node, const std::string& folder) {
-                std::optional<std::string> glob = text(node, folder);
-                // Selectors by operator begin so; they are not globs.
-                if (glob.has_value() && glob->rfind("op:", 0) == 0) glob.reset();
-                return glob;
-              };
-              return form;
-            }(),
-            "Which nodes; * stands for any characters, ? for one."),
+      Value(
+          "match", &LayerRule::match,
+          [] {
+            ValueForm<std::string> form = Text("a glob on node names such as /head/*");
+            form.parse = [text = form.parse](const ConfigNode& node, const std::string& folder) {
+              std::optional<std::string> glob = text(node, folder);
+              // Selectors by operator begin so; they are not globs.
+              if (glob.has_value() && glob->rfind("op:", 0) == 0) glob.reset();
+              return glob;
+            };
+            return form;
+          }(),
+          "Which nodes; * stands for any characters, ? for one."),
       Value("mode", &LayerRule::mode, Mode(), "What they run in."),
   };
   return *kFields;

@@ -92,8 +92,7 @@ std::string ResolvePath(const std::string& path, const std::string& folder) {
 ValueForm<double> Real(double least, double most) {
   ValueForm<double> form;
   form.text = absl::StrCat("a number from ", least, " to ", most);
-  form.parse = [least, most](const ConfigNode& node,
-                             const std::string&) -> std::optional<double> {
+  form.parse = [least, most](const ConfigNode& node, const std::string&) -> std::optional<double> {
     const std::optional<double> value =
         node.kind == ConfigNode::Kind::kScalar ? ParseReal(node.scalar) : std::nullopt;
     const bool inside = value.has_value() && *value >= least && *value <= most;  // NaN is not
@@ -120,8 +119,7 @@ ValueForm<std::string> Text(std::string text) {
 ValueForm<std::string> Path(std::string text) {
   ValueForm<std::string> form;
   form.text = std::move(text);
-  form.parse = [](const ConfigNode& node,
-                  const std::string& folder) -> std::optional<std::string> {
+  form.parse = [](const ConfigNode& node, const std::string& folder) -> std::optional<std::string> {
     if (node.kind == ConfigNode::Kind::kNull) return "";
     const std::optional<std::string> path = PlainText(node);
     if (!path.has_value()) return std::nullopt;

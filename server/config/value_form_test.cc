@@ -39,8 +39,8 @@ ConfigNode Sequence(const std::vector<std::string>& texts) {
 TEST(ParseInteger, TakesDecimalDigitsOnly) {
   EXPECT_THAT(ParseInteger("0"), Optional(0));
   EXPECT_THAT(ParseInteger("-12"), Optional(-12));
-  for (const char* text : {"", " 1", "1 ", "+1", "0x10", "1_000", "1e3", "1.0", "1k",
-                           "9223372036854775808", "--1"}) {
+  for (const char* text :
+       {"", " 1", "1 ", "+1", "0x10", "1_000", "1e3", "1.0", "1k", "9223372036854775808", "--1"}) {
     EXPECT_THAT(ParseInteger(text), Eq(std::nullopt)) << text;
   }
 }

@@ -212,8 +212,7 @@ absl::Status CheckText(absl::string_view text, absl::string_view source) {
     } else if (c == '\t' || c == ' ') {
       tab = tab || (c == '\t' && in_indentation);
     } else if (size == 1 && c < ' ' && c != '\r') {
-      return ConfigError(source, line, "",
-                         absl::StrCat("control character ", static_cast<int>(c)));
+      return ConfigError(source, line, "", absl::StrCat("control character ", static_cast<int>(c)));
     } else if (in_indentation) {
       if (tab && c != '#' && c != '\r') {
         return ConfigError(source, line, "", "indented with a tab; YAML wants spaces");
@@ -252,8 +251,8 @@ absl::StatusOr<ConfigNode> ReadYaml(absl::string_view text, absl::string_view so
                          absl::StrCat("not valid YAML: ", exception.msg, " (column ",
                                       std::max(0, exception.mark.column) + 1, ")"));
   } catch (const std::exception& exception) {
-    syntax = absl::InvalidArgumentError(
-        absl::StrCat(source, ": not valid YAML: ", exception.what()));
+    syntax =
+        absl::InvalidArgumentError(absl::StrCat(source, ": not valid YAML: ", exception.what()));
   }
   OCTET_RETURN_IF_ERROR(builder.status());
   OCTET_RETURN_IF_ERROR(syntax);
@@ -261,9 +260,9 @@ absl::StatusOr<ConfigNode> ReadYaml(absl::string_view text, absl::string_view so
   ConfigNode root = builder.TakeRoot();
   if (root.kind == ConfigNode::Kind::kNull) root.kind = ConfigNode::Kind::kMapping;
   if (root.kind != ConfigNode::Kind::kMapping) {
-    return ConfigError(source, root.line, "",
-                       absl::StrCat("must be settings such as 'model_repository: DIR', not ",
-                                    root.Describe()));
+    return ConfigError(
+        source, root.line, "",
+        absl::StrCat("must be settings such as 'model_repository: DIR', not ", root.Describe()));
   }
   return root;
 }

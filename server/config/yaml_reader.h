@@ -19,8 +19,8 @@ inline constexpr int kMaxConfigValues = 20'000;
 // The one document of `text`; an empty one is an empty mapping. `source` is the file's name, for
 // messages: "source:line N: path.to.key: what is wrong".
 //   InvalidArgument   not UTF-8, control characters, tabs as indentation, bad syntax, more than one
-//                     document, keys that are twice or not text, anchors, aliases, merge keys, tags,
-//                     or above the limits of size, depth and number of values
+//                     document, keys that are twice or not text, anchors, aliases, merge keys,
+//                     tags, or above the limits of size, depth and number of values
 // Reads nothing but `text`.
 absl::StatusOr<ConfigNode> ReadYaml(absl::string_view text, absl::string_view source);
 

@@ -54,7 +54,10 @@ TEST(ReadYaml, AnEmptyFileHasNoSettings) {
 }
 
 TEST(ReadYaml, TakesAByteOrderMarkAndWindowsLines) {
-  const absl::StatusOr<ConfigNode> root = ReadYaml("\xEF\xBB\xBF" "a: 1\r\nb: 2\r\n", "f.yaml");
+  const absl::StatusOr<ConfigNode> root = ReadYaml(
+      "\xEF\xBB\xBF"
+      "a: 1\r\nb: 2\r\n",
+      "f.yaml");
   ASSERT_TRUE(root.ok()) << root.status();
   EXPECT_EQ(root->Find("a")->scalar, "1");
   EXPECT_EQ(root->Find("b")->line, 2);
@@ -113,7 +116,8 @@ TEST(ReadYaml, TellsWhereTheSyntaxIsWrong) {
   EXPECT_THAT(ErrorOf("a: 1\n  b: 2\n"), testing::StartsWith("f.yaml:line 2: not valid YAML: "));
   EXPECT_EQ(ErrorOf("a: 1\nb: 'x''\n"),
             "f.yaml:line 2: b: the quote that begins here is never closed");
-  EXPECT_EQ(ErrorOf("\xEF\xBB\xBF" "a: \"\xC3\xA9\"\nb: \"x\\\"\n"),
+  EXPECT_EQ(ErrorOf("\xEF\xBB\xBF"
+                    "a: \"\xC3\xA9\"\nb: \"x\\\"\n"),
             "f.yaml:line 2: b: the quote that begins here is never closed");
   EXPECT_EQ(ErrorOf("a: \"x\\\"\"\nb: 'it''s'\nc: 'two\n  lines'\n"), "ok");
   EXPECT_THAT(ErrorOf("a: *x\n"), testing::StartsWith("f.yaml:line 1: "));

@@ -57,7 +57,9 @@ std::optional<Eltwise> EltwiseOf(const graph::FusedOp& fused) {
       {"Elu", algorithm::eltwise_elu, 0, 0, true},
       {"Abs", algorithm::eltwise_abs, 0, 0, false},
       {"Sqrt", algorithm::eltwise_sqrt, 0, 0, false},
+      {"Square", algorithm::eltwise_square, 0, 0, false},
       {"Exp", algorithm::eltwise_exp, 0, 0, false},
+      {"Log", algorithm::eltwise_log, 0, 0, false},
       {"Softplus", algorithm::eltwise_soft_relu, 1, 0, false},
   });
   for (const Row& row : kRows) {

@@ -1,67 +1,105 @@
-// Elementwise operators of one floating-point input.
+// Mathematical functions of one input, element by element.
 
 #include <array>
 #include <cmath>
 
-#include "base/status.h"
-#include "kernels/infer.h"
-#include "kernels/lowering.h"
-#include "kernels/operator.h"
-#include "kernels/post_ops.h"
-#include "kernels/primitive_kernel.h"
+#include "kernels/unary.h"
+#include "kernels/vector_math.h"
 
 namespace octet::kernels::ops {
 namespace {
 
-// y = function(x) on the element type of the input.
-template <auto kFunction>
-absl::Status Map(const graph::Node& node, std::span<const ConstTensorView> inputs,
-                 std::span<TensorView> outputs) {
-  return VisitType(inputs[0].dtype, [&]<typename T>() {
-    const auto from = inputs[0].As<T>();
-    const auto to = outputs[0].As<T>();
-    for (size_t i = 0; i < to.size(); ++i) to[i] = static_cast<T>(kFunction(node, from[i]));
-    return absl::OkStatus();
-  });
+constexpr auto kAbs = [](auto x) {
+  using T = decltype(x);
+  if constexpr (std::is_floating_point_v<T>) return std::abs(x);
+  // By unsigned arithmetic: the lowest signed value has no positive counterpart.
+  else return x < T{0} ? static_cast<T>(0 - static_cast<uint64_t>(x)) : x;
+};
+constexpr auto kNegate = [](auto x) {
+  using T = decltype(x);
+  if constexpr (std::is_floating_point_v<T>) return -x;
+  else return static_cast<T>(0 - static_cast<uint64_t>(x));
+};
+constexpr auto kSign = [](auto x) {
+  using T = decltype(x);
+  return static_cast<T>(x > T{0} ? 1 : x < T{0} ? -1 : x);  // NaN stays NaN
+};
+constexpr auto kComplement = [](auto x) {
+  using T = decltype(x);
+  if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) return static_cast<T>(~x);
+  else return x;  // not reached: integers only
+};
+
+constexpr auto kAcos = [](float x) { return std::acos(x); };
+constexpr auto kAcosh = [](float x) { return std::acosh(x); };
+constexpr auto kAsin = [](float x) { return std::asin(x); };
+constexpr auto kAsinh = [](float x) { return std::asinh(x); };
+constexpr auto kAtan = [](float x) { return std::atan(x); };
+constexpr auto kAtanh = [](float x) { return std::atanh(x); };
+constexpr auto kCeil = [](float x) { return std::ceil(x); };
+constexpr auto kCosh = [](float x) { return std::cosh(x); };
+constexpr auto kExp = [](float x) { return std::exp(x); };
+constexpr auto kFloor = [](float x) { return std::floor(x); };
+constexpr auto kLog = [](float x) { return std::log(x); };
+constexpr auto kReciprocal = [](float x) { return 1 / x; };
+constexpr auto kRound = [](float x) { return std::nearbyint(x); };  // half to even
+constexpr auto kSinh = [](float x) { return std::sinh(x); };
+constexpr auto kSqrt = [](float x) { return std::sqrt(x); };
+constexpr auto kTan = [](float x) { return std::tan(x); };
+
+// Functions that oneDNN has not got, from our own vector code.
+template <void (*kFunction)(std::span<const float>, std::span<float>)>
+absl::Status MapVectors(const graph::Node&, std::span<const ConstTensorView> inputs,
+                        std::span<TensorView> outputs) {
+  kFunction(inputs[0].As<float>(), outputs[0].As<float>());
+  return absl::OkStatus();
 }
 
-// oneDNN keeps any layout, so the layout that the producer chose goes on to the consumer.
-absl::StatusOr<bool> LowerEltwise(LoweringContext& context) {
-  graph::FusedOp op{.op = context.node().op,
-                    .alpha = context.node().Float("alpha", 0.01f),
-                    .beta = context.node().Float("beta", 0.5f)};
-  const std::optional<Eltwise> eltwise = EltwiseOf(op);
-  const std::optional<dnnl::memory::desc> desc = context.NativeDesc(0);
-  if (!eltwise || !desc || context.input_type(0).dtype != DataType::kFloat32) return false;
-  const dnnl::eltwise_forward::primitive_desc primitive(
-      Engine(), dnnl::prop_kind::forward_inference, eltwise->algorithm, *desc, *desc,
-      eltwise->alpha, eltwise->beta, BaseAttributes());
-  OCTET_ASSIGN_OR_RETURN(const int source, context.InLayout(0, *desc));
-  PrimitiveCall call(context);
-  call.Input(DNNL_ARG_SRC, source, *desc);
-  call.Output(DNNL_ARG_DST, context.OutputInLayout(0, *desc), *desc);
-  call.Emit(dnnl::eltwise_forward(primitive), primitive);
-  return true;
-}
-
-template <auto kFunction>
-constexpr Operator Unary(absl::string_view type, LowerFn lower = nullptr) {
+template <void (*kFunction)(std::span<const float>, std::span<float>)>
+constexpr Operator VectorUnary(absl::string_view type) {
   return {.schema = {.type = type,
                      .min_inputs = 1,
                      .max_inputs = 1,
-                     .infer = SameAsInput,
-                     .reference = Map<kFunction>},
-          .lower = lower};
+                     .infer = InferFloatUnary,
+                     .reference = MapVectors<kFunction>}};
 }
 
-constexpr auto kRelu = [](const graph::Node&, auto x) { return x > 0 ? x : decltype(x){0}; };
-constexpr auto kSigmoid = [](const graph::Node&, auto x) { return 1 / (1 + std::exp(-x)); };
-constexpr auto kTanh = [](const graph::Node&, auto x) { return std::tanh(x); };
+absl::StatusOr<std::vector<TensorType>> InferIntegers(const InferContext& context) {
+  if (!IsInteger(context.input(0).dtype)) {
+    return absl::InvalidArgumentError(absl::StrCat("input 0 must be integers, not ",
+                                                   Name(context.input(0).dtype)));
+  }
+  return SameAsInput(context);
+}
 
 constexpr std::array kOperators = {
-    Unary<kRelu>("Relu", LowerEltwise),
-    Unary<kSigmoid>("Sigmoid", LowerEltwise),
-    Unary<kTanh>("Tanh", LowerEltwise),
+    NumericUnary<kAbs>("Abs", LowerActivation<>),
+    NumericUnary<kNegate>("Neg"),
+    NumericUnary<kSign>("Sign"),
+    FloatUnary<kAcos>("Acos"),
+    FloatUnary<kAcosh>("Acosh"),
+    FloatUnary<kAsin>("Asin"),
+    FloatUnary<kAsinh>("Asinh"),
+    FloatUnary<kAtan>("Atan"),
+    FloatUnary<kAtanh>("Atanh"),
+    FloatUnary<kCeil>("Ceil"),
+    VectorUnary<VectorCos>("Cos"),
+    FloatUnary<kCosh>("Cosh"),
+    VectorUnary<VectorErf>("Erf"),
+    FloatUnary<kExp>("Exp", LowerActivation<>),
+    FloatUnary<kFloor>("Floor"),
+    FloatUnary<kLog>("Log", LowerActivation<>),
+    FloatUnary<kReciprocal>("Reciprocal"),
+    FloatUnary<kRound>("Round"),
+    VectorUnary<VectorSin>("Sin"),
+    FloatUnary<kSinh>("Sinh"),
+    FloatUnary<kSqrt>("Sqrt", LowerActivation<>),
+    FloatUnary<kTan>("Tan"),
+    Operator{.schema = {.type = "BitwiseNot",
+                        .min_inputs = 1,
+                        .max_inputs = 1,
+                        .infer = InferIntegers,
+                        .reference = MapNumbers<kComplement>}},
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kernels/channels_last.h"
 #include "kernels/cpu.h"
 #include "kernels/post_ops.h"
 #include "kernels/primitive_kernel.h"
@@ -102,15 +103,13 @@ class DynamicLowering {
   const graph::TensorType& weights() const { return context_.input_type(kRight); }
 
   absl::Status CheckWeights() const {
-    const graph::QuantParams& quant = *weights().quant;
-    const bool zero = std::all_of(quant.zero_points.begin(), quant.zero_points.end(),
-                                  [](int32_t z) { return z == 0; });
-    if (!context_.is_constant(kRight) || weights().shape.size() > 2 ||
-        weights().dtype != DataType::kInt8 || !zero) {
-      return absl::UnimplementedError(
-          absl::StrCat("a float operand times ", graph::ToText(weights()),
-                       ", expected a constant INT8 matrix with zero points of 0"));
+    OCTET_RETURN_IF_ERROR(CheckQuantizedWeights(weights()));
+    if (!context_.is_constant(kRight) || weights().shape.size() > 2) {
+      return absl::UnimplementedError(absl::StrCat("a float operand times ",
+                                                   graph::ToText(weights()),
+                                                   ", expected a constant matrix"));
     }
+    const graph::QuantParams& quant = *weights().quant;
     if (quant.axis && *quant.axis != (product_.transpose_right ? 0 : 1)) {
       return absl::UnimplementedError(absl::StrCat("the weights have scales along dimension ",
                                                    *quant.axis, ", which is summed over"));
@@ -189,12 +188,7 @@ class DynamicLowering {
   // because oneDNN runs a {rows, 1} post-op in two dimensions by its reference code.
   absl::Status Attributes() {
     attributes_.set_scales_mask(DNNL_ARG_WEIGHTS, weights().quant->axis ? 1 << 2 : 0);
-    const graph::TensorType& output = context_.output_type(0);
-    if (output.quant) {
-      if (output.quant->axis) return absl::UnimplementedError("an output with scales per channel");
-      attributes_.set_scales_mask(DNNL_ARG_DST, 0);
-      if (output.quant->zero_points[0] != 0) attributes_.set_zero_points_mask(DNNL_ARG_DST, 0);
-    }
+    OCTET_RETURN_IF_ERROR(SetResultQuantization(context_.output_type(0), attributes_));
     dnnl::post_ops chain;
     chain.append_binary(dnnl::algorithm::binary_mul, Dense3(rows_, 1, memory::data_type::f32));
     if (context_.has_input(kAddend) && product_.beta != 0) {
@@ -269,10 +263,7 @@ class DynamicLowering {
       OCTET_ASSIGN_OR_RETURN(const int buffer, context_.Plain(kAddend));
       call.Input(DNNL_ARG_ATTR_MULTIPLE_POST_OP(addend_post_op_) | DNNL_ARG_SRC_1, buffer, addend);
     }
-    if (const auto& quant = context_.output_type(0).quant) {
-      call.Scales(DNNL_ARG_DST, quant->scales);
-      if (quant->zero_points[0] != 0) call.ZeroPoint(DNNL_ARG_DST, quant->zero_points[0]);
-    }
+    BindResultQuantization(context_.output_type(0), call);
     OCTET_ASSIGN_OR_RETURN(
         const int buffer,
         chain_.BindOutput(context_, desc, *PlainDesc(context_.output_type(0)), call));

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kernels/channels_last.h"
 #include "kernels/dispatch_gate.h"
 #include "kernels/dynamic_product.h"
 #include "kernels/infer.h"
@@ -180,7 +181,7 @@ class ProductLowering {
   }
 
   QuantizedOperands Operands(int mask) const {
-    return {.source = context_.input_type(kLeft),
+    return {.source = &context_.input_type(kLeft),
             .weights = context_.input_type(kRight),
             .destination = context_.output_type(0),
             .weights_mask = mask,

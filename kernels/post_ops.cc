@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kernels/channels_last.h"
 
 namespace octet::kernels {
 namespace {
@@ -99,6 +100,12 @@ absl::Status FusedChain::AppendOperand(LoweringContext& context, const graph::Fu
   }
   const bool plain = spread != Spread::kWhole || view_.has_value();
   binary_.push_back({chain.len(), fused.input, plain});
+  if (!plain && per_sample_) {
+    graph::TensorType sample = operand;
+    sample.shape[0] = 1;
+    chain.append_binary(kind, ChannelsLast(sample));
+    return absl::OkStatus();
+  }
   if (!plain) {
     const dnnl::memory::dims dims(output.shape.begin(), output.shape.end());
     chain.append_binary(kind, dnnl::memory::desc(dims, dnnl::memory::data_type::f32,
@@ -106,7 +113,8 @@ absl::Status FusedChain::AppendOperand(LoweringContext& context, const graph::Fu
     return absl::OkStatus();
   }
   Shape dims = view_.value_or(Padded(operand.shape, output.shape.size()));
-  if (view_ && spread == Spread::kOther) {
+  const bool fits = view_ ? spread != Spread::kOther : !per_sample_ || dims[0] == 1;
+  if (!fits) {
     return absl::UnimplementedError(absl::StrCat("cannot fuse ", fused.op, " of an operand ",
                                                  ToText(operand.shape), " into ",
                                                  ToText(output.shape)));
@@ -141,10 +149,15 @@ absl::StatusOr<int> FusedChain::BindOutput(LoweringContext& context,
   for (const BinaryOperand& operand : binary_) {
     const int argument = DNNL_ARG_ATTR_MULTIPLE_POST_OP(operand.post_op) | DNNL_ARG_SRC_1;
     const dnnl::memory::desc wanted = primitive.query_md(dnnl::query::exec_arg_md, argument);
-    OCTET_ASSIGN_OR_RETURN(const int buffer, operand.plain
-                                                 ? context.Plain(operand.input)
-                                                 : context.InLayout(operand.input, wanted));
-    call.Input(argument, buffer, wanted);
+    if (operand.plain) {
+      OCTET_ASSIGN_OR_RETURN(const int buffer, context.Plain(operand.input));
+      call.Input(argument, buffer, wanted);
+      continue;
+    }
+    const dnnl::memory::desc whole =
+        per_sample_ ? ChannelsLast(context.input_type(operand.input)) : wanted;
+    OCTET_ASSIGN_OR_RETURN(const int buffer, context.InLayout(operand.input, whole));
+    call.Input(argument, buffer, wanted, per_sample_ ? wanted.get_size() : 0);
   }
   if (!summed_input_) return context.OutputInLayout(0, desc);
   // Sum reads the residual's codes where the result will be written; the two may be u8 and s8.

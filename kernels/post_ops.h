@@ -35,6 +35,12 @@ class FusedChain {
   // For one that sees the output, dense and row-major, under other dimensions, of which the last
   // is the output's last: a product of matrices with the leading dimensions collapsed.
   explicit FusedChain(Shape view) : view_(std::move(view)) {}
+  // For a primitive that runs once for each index of the output's first dimension, channels last.
+  static FusedChain PerSample() {
+    FusedChain chain;
+    chain.per_sample_ = true;
+    return chain;
+  }
 
   // `attributes` gets the post-ops, after those that it has. A residual addition into an 8-bit
   // result accumulates in place (sum post-op); other operands are read beside it (binary post-op).
@@ -50,12 +56,13 @@ class FusedChain {
   struct BinaryOperand {
     int post_op;  // position in the chain
     int input;    // of the node
-    bool plain;   // read dense and row-major, not in the layout the primitive chose
+    bool plain;   // read dense and row-major, not in the layout of the output
   };
   absl::Status AppendOperand(LoweringContext& context, const graph::FusedOp& fused,
                              dnnl::post_ops& chain);
 
   std::optional<Shape> view_;
+  bool per_sample_ = false;
   std::vector<BinaryOperand> binary_;
   std::optional<int> summed_input_;
 };

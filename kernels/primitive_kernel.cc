@@ -13,11 +13,13 @@ dnnl::primitive_attr BaseAttributes() {
 class PrimitiveKernel final : public Kernel {
  public:
   PrimitiveKernel(dnnl::primitive primitive, std::string implementation,
-                  dnnl::memory::desc scratchpad, std::vector<PrimitiveCall::Argument> arguments)
+                  dnnl::memory::desc scratchpad, std::vector<PrimitiveCall::Argument> arguments,
+                  int64_t times)
       : primitive_(std::move(primitive)),
         implementation_(std::move(implementation)),
         scratchpad_(std::move(scratchpad)),
-        arguments_(std::move(arguments)) {}
+        arguments_(std::move(arguments)),
+        times_(times) {}
 
   std::string implementation() const override { return implementation_; }
   size_t scratch_bytes() const override { return scratchpad_.get_size(); }
@@ -26,11 +28,16 @@ class PrimitiveKernel final : public Kernel {
     auto bound = std::make_unique<Bound>();
     bound->primitive = primitive_;
     bound->stream = dnnl::stream(Engine());
-    for (const PrimitiveCall::Argument& argument : arguments_) {
-      const auto& operands = argument.output ? memory.outputs : memory.inputs;
-      bound->Add(argument.index, argument.desc, operands[static_cast<size_t>(argument.position)]);
+    for (int64_t run = 0; run < times_; ++run) {
+      bound->runs.emplace_back();
+      for (const PrimitiveCall::Argument& argument : arguments_) {
+        const auto& operands = argument.output ? memory.outputs : memory.inputs;
+        bound->Add(argument.index, argument.desc,
+                   operands[static_cast<size_t>(argument.position)] +
+                       static_cast<size_t>(run) * argument.step);
+      }
+      if (scratchpad_.get_size() > 0) bound->Add(DNNL_ARG_SCRATCHPAD, scratchpad_, memory.scratch);
     }
-    if (scratchpad_.get_size() > 0) bound->Add(DNNL_ARG_SCRATCHPAD, scratchpad_, memory.scratch);
     return bound;
   }
 
@@ -39,35 +46,40 @@ class PrimitiveKernel final : public Kernel {
   struct Bound final : public BoundKernel {
     void Add(int index, const dnnl::memory::desc& desc, std::byte* data) {
       memories.emplace_back(desc, Engine(), data);
-      arguments.push_back({index, memories.back().get()});
+      runs.back().push_back({index, memories.back().get()});
     }
     absl::Status Run() override {
-      const dnnl_status_t status =
-          dnnl_primitive_execute(primitive.get(), stream.get(),
-                                 static_cast<int>(arguments.size()), arguments.data());
-      if (status == dnnl_success) return absl::OkStatus();
-      return absl::InternalError("oneDNN could not run a primitive");
+      for (const std::vector<dnnl_exec_arg_t>& arguments : runs) {
+        const dnnl_status_t status =
+            dnnl_primitive_execute(primitive.get(), stream.get(),
+                                   static_cast<int>(arguments.size()), arguments.data());
+        if (status != dnnl_success) {
+          return absl::InternalError("oneDNN could not run a primitive");
+        }
+      }
+      return absl::OkStatus();
     }
 
     dnnl::primitive primitive;
     dnnl::stream stream;
     std::vector<dnnl::memory> memories;
-    std::vector<dnnl_exec_arg_t> arguments;
+    std::vector<std::vector<dnnl_exec_arg_t>> runs;
   };
 
   const dnnl::primitive primitive_;
   const std::string implementation_;
   const dnnl::memory::desc scratchpad_;
   const std::vector<PrimitiveCall::Argument> arguments_;
+  const int64_t times_;
 };
 
-void PrimitiveCall::Input(int argument, int buffer, const dnnl::memory::desc& desc) {
-  arguments_.push_back({argument, false, static_cast<int>(inputs_.size()), desc});
+void PrimitiveCall::Input(int argument, int buffer, const dnnl::memory::desc& desc, size_t step) {
+  arguments_.push_back({argument, false, static_cast<int>(inputs_.size()), desc, step});
   inputs_.push_back(buffer);
 }
 
-void PrimitiveCall::Output(int argument, int buffer, const dnnl::memory::desc& desc) {
-  arguments_.push_back({argument, true, static_cast<int>(outputs_.size()), desc});
+void PrimitiveCall::Output(int argument, int buffer, const dnnl::memory::desc& desc, size_t step) {
+  arguments_.push_back({argument, true, static_cast<int>(outputs_.size()), desc, step});
   outputs_.push_back(buffer);
 }
 
@@ -85,9 +97,10 @@ void PrimitiveCall::ZeroPoint(int argument, int32_t zero_point) {
 }
 
 void PrimitiveCall::Emit(const dnnl::primitive& primitive, const dnnl::primitive_desc_base& desc,
-                         Work work) {
+                         Work work, int64_t times) {
   context_.Emit(std::make_unique<PrimitiveKernel>(primitive, desc.impl_info_str(),
-                                                  desc.scratchpad_desc(), std::move(arguments_)),
+                                                  desc.scratchpad_desc(), std::move(arguments_),
+                                                  times),
                 std::move(inputs_), std::move(outputs_), work);
 }
 

@@ -21,15 +21,17 @@ class PrimitiveCall {
  public:
   explicit PrimitiveCall(LoweringContext& context) : context_(context) {}
 
-  // `argument` is a DNNL_ARG_* index; `buffer` an index into the program's buffers.
-  void Input(int argument, int buffer, const dnnl::memory::desc& desc);
-  void Output(int argument, int buffer, const dnnl::memory::desc& desc);
+  // `argument` is a DNNL_ARG_* index; `buffer` an index into the program's buffers. Where the
+  // primitive runs several times, each run finds the operand `step` bytes further on.
+  void Input(int argument, int buffer, const dnnl::memory::desc& desc, size_t step = 0);
+  void Output(int argument, int buffer, const dnnl::memory::desc& desc, size_t step = 0);
   // Run-time scales and zero points: a constant vector.
   void Scales(int argument, std::span<const float> scales);
   void ZeroPoint(int argument, int32_t zero_point);
 
+  // The primitive runs `times` times.
   void Emit(const dnnl::primitive& primitive, const dnnl::primitive_desc_base& desc,
-            Work work = {});
+            Work work = {}, int64_t times = 1);
 
  private:
   struct Argument {
@@ -37,6 +39,7 @@ class PrimitiveCall {
     bool output;
     int position;  // among the step's inputs or outputs
     dnnl::memory::desc desc;
+    size_t step;  // bytes from one run to the next
   };
   friend class PrimitiveKernel;
 

@@ -9,22 +9,27 @@
 
 namespace octet::kernels {
 
-// The element type a value is stored in, of those oneDNN multiplies: f32, u8 or s8.
-dnnl::memory::data_type StorageType(const graph::TensorType& type);
-
 // The operands of source * weights -> destination. `destination` may be float, with no quantizer.
 struct QuantizedOperands {
-  const graph::TensorType& source;
+  // Null: quantized at run time; its scale and zero point are bound by the caller.
+  const graph::TensorType* source = nullptr;
   const graph::TensorType& weights;
   const graph::TensorType& destination;
   int weights_mask = 0;      // oneDNN's mask of the dimensions that have scales of their own
   float weights_factor = 1;  // multiplies the weights' scales
 };
 
-// Declares scales and zero points; their values come with BindQuantization(). Unimplemented for
-// quantizers that no kernel takes: weights with zero points, sources with an axis.
-absl::Status SetQuantization(const QuantizedOperands& operands, dnnl::primitive_attr& attributes);
+// Unimplemented unless the weights are s8 codes with zero points of 0, which is what kernels take.
+absl::Status CheckQuantizedWeights(const graph::TensorType& weights);
 
+// Declares scales and zero points; their values come with BindQuantization(). Unimplemented for
+// quantizers that no kernel takes: weights with zero points, activations with an axis.
+absl::Status SetQuantization(const QuantizedOperands& operands, dnnl::primitive_attr& attributes);
 void BindQuantization(const QuantizedOperands& operands, PrimitiveCall& call);
+
+// The same for a result alone; nothing if it is float.
+absl::Status SetResultQuantization(const graph::TensorType& result,
+                                   dnnl::primitive_attr& attributes);
+void BindResultQuantization(const graph::TensorType& result, PrimitiveCall& call);
 
 }  // namespace octet::kernels

@@ -102,6 +102,21 @@ absl::StatusOr<Window> ReadWindow(const graph::Node& node, const Shape& input,
   return window;
 }
 
+absl::StatusOr<Window> WholePlane(const Shape& input) {
+  if (input.size() < 3) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the input ", ToText(input), " has no spatial dimensions"));
+  }
+  Window window;
+  window.input.assign(input.begin() + 2, input.end());
+  const size_t rank = window.input.size();
+  window.kernel = window.input;
+  for (auto* ones : {&window.strides, &window.dilations, &window.output}) ones->assign(rank, 1);
+  window.pads_begin.assign(rank, 0);
+  window.pads_end.assign(rank, 0);
+  return window;
+}
+
 absl::StatusOr<ConvGeometry> ReadConvGeometry(const graph::Node& node, const Shape& input,
                                               const Shape& weight) {
   if (weight.size() < 3 || weight.size() != input.size()) {

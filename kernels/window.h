@@ -38,6 +38,9 @@ struct Window {
 absl::StatusOr<Window> ReadWindow(const graph::Node& node, const Shape& input,
                                   std::vector<int64_t> kernel, bool ceil_mode);
 
+// One window as large as the input's spatial dimensions, as global pooling has it.
+absl::StatusOr<Window> WholePlane(const Shape& input);
+
 struct ConvGeometry : Window {
   int64_t groups = 1;
 };

@@ -9,12 +9,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kernels/channels_last.h"
 #include "kernels/dispatch_gate.h"
 #include "kernels/infer.h"
 #include "kernels/lowering.h"
 #include "kernels/operator.h"
 #include "kernels/primitive_kernel.h"
-#include "kernels/quantization_attributes.h"
 #include "kernels/window.h"
 
 namespace octet::kernels::ops {
@@ -37,22 +37,12 @@ absl::StatusOr<Pooling> ReadPooling(const graph::Node& node, const Shape& input)
   Pooling pooling{.maximum = node.op == "MaxPool" || node.op == "GlobalMaxPool",
                   .include_padding = node.Int("count_include_pad", 0) != 0,
                   .column_major = node.Int("storage_order", 0) != 0};
-  if (!IsGlobal(node)) {
+  if (IsGlobal(node)) {
+    OCTET_ASSIGN_OR_RETURN(pooling.window, WholePlane(input));
+  } else {
     OCTET_ASSIGN_OR_RETURN(pooling.window, ReadWindow(node, input, node.Ints("kernel_shape"),
                                                       node.Int("ceil_mode", 0) != 0));
-    return pooling;
   }
-  if (input.size() < 3) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the input ", ToText(input), " has no spatial dimensions"));
-  }
-  Window& window = pooling.window;
-  window.input.assign(input.begin() + 2, input.end());
-  const size_t rank = window.input.size();
-  window.kernel = window.input;
-  for (auto* ones : {&window.strides, &window.dilations, &window.output}) ones->assign(rank, 1);
-  window.pads_begin.assign(rank, 0);
-  window.pads_end.assign(rank, 0);
   return pooling;
 }
 
@@ -163,18 +153,6 @@ bool OneDnnCan(const LoweringContext& context, const Pooling& pooling) {
   return !overhang && (!quant || quant->zero_points[0] == 0);
 }
 
-memory::desc ChannelsLast(const Shape& shape, memory::data_type type) {
-  memory::dims dims(shape.begin(), shape.end()), strides(shape.size());
-  int64_t stride = shape[1];
-  for (size_t d = shape.size() - 1; d >= 2; --d) {
-    strides[d] = stride;
-    stride *= shape[d];
-  }
-  strides[1] = 1;
-  strides[0] = stride;
-  return {dims, type, strides};
-}
-
 dnnl::pooling_forward::primitive_desc Describe(const LoweringContext& context,
                                                const Pooling& pooling,
                                                const memory::desc& source) {
@@ -187,7 +165,7 @@ dnnl::pooling_forward::primitive_desc Describe(const LoweringContext& context,
   const memory::desc destination =
       type == memory::data_type::f32
           ? memory::desc({output.begin(), output.end()}, type, memory::format_tag::any)
-          : ChannelsLast(output, type);
+          : ChannelsLast(context.output_type(0));
   const Window& window = pooling.window;
   return {Engine(),       dnnl::prop_kind::forward_inference,
           kind,           source,
@@ -201,9 +179,8 @@ absl::StatusOr<bool> LowerToOneDnn(LoweringContext& context, const Pooling& pool
   const graph::TensorType& input = context.input_type(0);
   const std::optional<memory::desc> native = context.NativeDesc(0);
   if (!native) return false;
-  const memory::data_type type = StorageType(input);
-  std::vector<memory::desc> layouts = {ChannelsLast(input.shape, type)};
-  if (type == memory::data_type::f32) layouts.insert(layouts.begin(), *native);
+  std::vector<memory::desc> layouts = {ChannelsLast(input)};
+  if (!input.quant) layouts.insert(layouts.begin(), *native);
   for (const memory::desc& layout : layouts) {
     const dnnl::pooling_forward::primitive_desc desc = Describe(context, pooling, layout);
     if (IsReferenceImplementation(desc.impl_info_str(), input.quant.has_value())) continue;

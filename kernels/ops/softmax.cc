@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "base/status.h"
+#include "kernels/channels_last.h"
 #include "kernels/dispatch_gate.h"
 #include "kernels/infer.h"
 #include "kernels/lowering.h"
 #include "kernels/operator.h"
 #include "kernels/primitive_kernel.h"
-#include "kernels/quantization_attributes.h"
 
 namespace octet::kernels::ops {
 namespace {

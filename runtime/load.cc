@@ -58,7 +58,12 @@ absl::StatusOr<CalibrationData> Samples(const std::string& path, const PreparedM
   if (options.dynamic) return CalibrationData();
   const std::string& configured = options.calibration_path;
   const std::string where = configured.empty() ? CalibrationBeside(path) : configured;
-  if (where.empty()) return CalibrationData();
+  if (where.empty()) {
+    if (!options.samples_required) return CalibrationData();
+    return absl::FailedPreconditionError(absl::StrCat(
+        path, ": static int8 needs calibration samples: a folder `calibration` beside the model, or "
+        "quantization.calibration.path"));
+  }
   Tell(options.progress, "read calibration data", where);
   return ReadCalibrationData(where, model.inputs, model.batchable, options.calibration_samples);
 }

@@ -27,6 +27,8 @@ struct LoadOptions {
   std::string calibration_path;
   // No calibration even if there are samples: ranges are measured row by row, at run time.
   bool dynamic = false;
+  // Without samples loading fails (FailedPrecondition), rather than becoming dynamic.
+  bool samples_required = false;
   size_t calibration_samples = 128;
   QuantizeOptions quantization;
 

@@ -52,11 +52,11 @@ class ModelQuantizer {
     if (options_.progress) options_.progress(stage, detail);
   }
 
-  bool IsKeptInFloat(const std::string& name) const {
-    return std::any_of(options_.float_layers.begin(), options_.float_layers.end(),
-                       [&](const std::string& pattern) {
-                         return fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
-                       });
+  const QuantizeOptions::LayerRule* RuleFor(const std::string& name) const {
+    for (const QuantizeOptions::LayerRule& rule : options_.layers) {
+      if (fnmatch(rule.pattern.c_str(), name.c_str(), 0) == 0) return &rule;
+    }
+    return nullptr;
   }
 
   absl::Status FindLayers() {
@@ -74,8 +74,8 @@ class ModelQuantizer {
                                                            : Precision::kInt8,
                         .weight_shape = weight,
                         .macs = ElementCount(output) * (ElementCount(weight) / weight[axis])};
-      if (IsKeptInFloat(node.name)) {
-        layer.precision = Precision::kFloat32;
+      if (const auto* rule = RuleFor(node.name)) {
+        if (!rule->int8) layer.precision = Precision::kFloat32;
         layer.reason = "configured";
       }
       precisions_[id] = layer.precision;
@@ -229,7 +229,7 @@ class ModelQuantizer {
     if (best.sqnr_db >= options_.target_sqnr_db) return absl::OkStatus();
     std::vector<size_t> order;
     for (size_t i = 0; i < layers_.size(); ++i) {
-      if (precisions_[layers_[i]] != Precision::kInt8) continue;
+      if (precisions_[layers_[i]] != Precision::kInt8 || RuleFor(report_.layers[i].node)) continue;
       Progress("measure sensitivity", absl::StrCat(i + 1, " of ", layers_.size()));
       quant::LayerPrecisions alone;
       for (const NodeId id : layers_) alone[id] = Precision::kFloat32;

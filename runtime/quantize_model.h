@@ -26,8 +26,12 @@ struct QuantizeOptions {
   WeightRange weight_range = WeightRange::kAuto;
   double percentile = 99.99;
   bool zero_non_finite_weights = false;
-  // Layers named here keep float32: glob patterns on node names.
-  std::vector<std::string> float_layers;
+  // Layers whose precision the user decides: the first rule that matches the node's name wins.
+  struct LayerRule {
+    std::string pattern;  // glob
+    bool int8 = false;    // false: float32. true: int8 whatever it costs
+  };
+  std::vector<LayerRule> layers;
   // While the outputs' SQNR is below `target_sqnr_db`, layers go back to float32, worst first, up to
   // this share of the multiply-accumulates.
   double target_sqnr_db = 20;

@@ -4,8 +4,12 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu.h"
+#include "server/commands/bench.h"
 #include "server/commands/command_line.h"
 #include "server/commands/config_commands.h"
+#include "server/commands/inspect.h"
+#include "server/commands/quantize.h"
 #include "server/commands/version.h"
 
 namespace octet::server {
@@ -13,7 +17,13 @@ namespace {
 
 std::vector<Command> Commands() {
   std::vector<Command> commands = ConfigCommands();
-  commands.push_back(VersionCommand({{"octet", OCTET_VERSION}, {"compiler", OCTET_COMPILER}}));
+  commands.push_back(QuantizeCommand(Quantize));
+  commands.push_back(InspectCommand(Inspect));
+  commands.push_back(BenchCommand(Bench));
+  commands.push_back(VersionCommand({{"octet", OCTET_VERSION},
+                                     {"compiler", OCTET_COMPILER},
+                                     {"oneDNN", kernels::OneDnnVersion()},
+                                     {"instruction set", kernels::InstructionSet()}}));
   return commands;
 }
 

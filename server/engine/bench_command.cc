@@ -1,0 +1,68 @@
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "graph/infer.h"
+#include "kernels/cpu.h"
+#include "runtime/plan.h"
+#include "server/commands/bench.h"
+#include "server/engine/example_inputs.h"
+#include "server/engine/load_options.h"
+
+namespace octet::server {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Seconds of each run, for at least `seconds` and ten runs.
+absl::StatusOr<std::vector<double>> Measure(runtime::BoundPlan& plan, double seconds) {
+  constexpr size_t kMinRuns = 10;
+  std::vector<double> runs;
+  for (const Clock::time_point start = Clock::now();
+       runs.size() < kMinRuns || SecondsSince(start) < seconds;) {
+    const Clock::time_point begin = Clock::now();
+    OCTET_RETURN_IF_ERROR(plan.Run());
+    runs.push_back(SecondsSince(begin));
+  }
+  std::sort(runs.begin(), runs.end());
+  return runs;
+}
+
+}  // namespace
+
+absl::Status Bench(const BenchOptions& options, Console& console) {
+  OCTET_ASSIGN_OR_RETURN(const runtime::PreparedModel model,
+                         runtime::PrepareModel(options.model.path,
+                                               ToLoadOptions(options.model.settings,
+                                                             options.threads)));
+  OCTET_ASSIGN_OR_RETURN(std::vector<Shape> shapes, ShapesFor(model, options.shapes));
+  if (model.batchable) shapes = graph::WithFirstDim(shapes, options.batch);
+  if (!model.batchable && options.batch != 1) {
+    return absl::InvalidArgumentError("--batch: the model does not batch");
+  }
+  kernels::PrepareThread(options.threads);
+  kernels::WeightCache weights;
+  OCTET_ASSIGN_OR_RETURN(const std::shared_ptr<const runtime::Plan> plan,
+                         runtime::MakePlan(model.graph, shapes, weights));
+  OCTET_ASSIGN_OR_RETURN(runtime::PlanRunner runner, runtime::PlanRunner::Create(plan));
+  OCTET_RETURN_IF_ERROR(runner.Run(ExampleInputs(model, shapes)).status());
+  OCTET_RETURN_IF_ERROR(Measure(runner.bound(), options.seconds / 5).status());  // warm up
+  OCTET_ASSIGN_OR_RETURN(const std::vector<double> runs,
+                         Measure(runner.bound(), options.seconds));
+  const double median = runs[runs.size() / 2];
+  console.out << absl::StrFormat(
+      "runs %d  batch %d  threads %d\n"
+      "ms per run: p50 %.4f  p99 %.4f  min %.4f\n"
+      "items/s %.1f\n",
+      runs.size(), options.batch, options.threads, median * 1e3, runs[runs.size() * 99 / 100] * 1e3,
+      runs.front() * 1e3, options.batch / median);
+  return absl::OkStatus();
+}
+
+}  // namespace octet::server

@@ -1,0 +1,88 @@
+#include "server/engine/load_options.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <string>
+
+namespace octet::server {
+namespace {
+
+// The configuration's names are those of the field; the registry's are file names.
+std::string EstimatorName(const std::string& name) { return name == "minmax" ? "min_max" : name; }
+
+runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
+  runtime::QuantizeOptions options;
+  options.weight_algorithm = EstimatorName(config.weights.algorithm);
+  if (config.activations.algorithm != "auto") {
+    options.activation_algorithms = {EstimatorName(config.activations.algorithm)};
+  }
+  options.per_channel = config.weights.granularity == WeightGranularity::kPerChannel;
+  using Range = runtime::QuantizeOptions::WeightRange;
+  options.weight_range = config.weights.range == WeightRange::kFull      ? Range::kFull
+                         : config.weights.range == WeightRange::kReduced ? Range::kReduced
+                                                                         : Range::kAuto;
+  options.percentile = config.algorithm_params.percentile;
+  options.zero_non_finite_weights = config.on_nan == NotANumberPolicy::kZero;
+  options.target_sqnr_db = config.accuracy.target;
+  options.max_float_fraction = config.mixed_precision.max_float_fraction;
+  for (const LayerRule& rule : config.layers) {
+    options.layers.push_back({rule.match, rule.mode == QuantizationMode::kInt8});
+  }
+  return options;
+}
+
+// The CPU quota of this container: cgroup version 2, then 1. Infinity without one.
+double CgroupCores() {
+  std::string quota;
+  double period = 0;
+  if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> quota >> period) {
+    return quota == "max" || period <= 0 ? HUGE_VAL : std::atof(quota.c_str()) / period;
+  }
+  double amount = 0;
+  std::ifstream quota_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
+  std::ifstream period_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  if (quota_file >> amount && period_file >> period && amount > 0 && period > 0) {
+    return amount / period;
+  }
+  return HUGE_VAL;
+}
+
+}  // namespace
+
+runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
+  const QuantizationConfig& quantization = model.quantization;
+  return {.max_batch_size = model.batching.max_batch_size,
+          .threads = threads,
+          .int8 = quantization.mode == QuantizationMode::kInt8,
+          .calibration_path = quantization.calibration.path,
+          .dynamic = quantization.calibration.source == CalibrationSource::kDynamic ||
+                     quantization.activations.timing == ActivationTiming::kDynamic,
+          .samples_required = quantization.calibration.source == CalibrationSource::kDataset ||
+                              quantization.activations.timing == ActivationTiming::kStatic,
+          .calibration_samples = static_cast<size_t>(quantization.calibration.samples),
+          .quantization = ToQuantizeOptions(quantization)};
+}
+
+int UsableCores() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  const int allowed = sched_getaffinity(0, sizeof(mask), &mask) == 0 ? CPU_COUNT(&mask) : 1;
+  const double quota = CgroupCores();
+  const int granted = quota >= allowed ? allowed : static_cast<int>(std::ceil(quota));
+  return std::max(1, std::min(allowed, granted));
+}
+
+Execution ResolveExecution(const ExecutionConfig& config) {
+  const int cores = UsableCores();
+  Execution execution;
+  execution.threads_per_stream = config.threads_per_stream > 0 ? config.threads_per_stream : 1;
+  execution.streams = config.streams > 0
+                          ? config.streams
+                          : std::max(1, cores / execution.threads_per_stream);
+  return execution;
+}
+
+}  // namespace octet::server

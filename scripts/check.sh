@@ -34,7 +34,7 @@ peers() {
   make build && "$PYTHON" tests/bench/run.py --quick
 }
 
-part "asan+ubsan: unit, property, fuzz, e2e" sanitizer asan
+part "asan+ubsan: unit, property, conformance, e2e" sanitizer asan
 part "tsan: everything behind gRPC" sanitizer tsan
 part "clang-tidy: every file" tidy_all
 part "comparison with peers" peers

@@ -37,7 +37,7 @@ missing_packages() {
   local installed
   installed=$(dpkg-query -W -f='${binary:Package} ${db:Status-Status}\n' "${PACKAGES[@]}" \
     2>/dev/null | awk '$2 == "installed" { sub(/:.*/, "", $1); print $1 }') || true
-  printf '%s\n' "${PACKAGES[@]}" | grep -vxF -f <(echo "$installed") || true
+  printf '%s\n' "${PACKAGES[@]}" | grep -vxF "$installed" || true
 }
 
 has_onednn() {
@@ -49,14 +49,18 @@ has_onednn() {
 
 # --- Installing ----------------------------------------------------------------------------------
 
+require_root() {
+  ((EUID == 0)) || command -v sudo >/dev/null ||
+    die "$1 needs root, and there is no sudo. As root, run: cd $PWD && make ${2}"
+}
+
 as_root() {
-  if ((EUID == 0)); then
-    "$@"
-  elif command -v sudo >/dev/null; then
-    sudo "$@"
-  else
-    die "this needs root and there is no sudo; as root, run: cd $PWD && scripts/setup.sh"
-  fi
+  if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+
+start_log() {
+  mkdir -p build
+  : >"$LOG"
 }
 
 # apt-get with its chatter in the log, which is shown if it fails.
@@ -103,8 +107,7 @@ keyring_of() {
 
 add_trixie_source() {
   local entry origin uri keyring
-  read -r entry uri < <(source_of bookworm) ||
-    die "no apt source of Debian 12 (bookworm main) found to take mirror and keyring from"
+  read -r entry uri <<<"$(source_of bookworm)"
   keyring=$(keyring_of "$entry")
   origin=${entry%:*}
   say "oneDNN of Debian 12 is $(candidate_version "$ONEDNN"), Octet needs $ONEDNN_AT_LEAST or newer."
@@ -147,8 +150,9 @@ install_onednn_from_trixie() {
 
 install_on_debian() {
   local packages
-  mapfile -t packages < <(missing_packages)
-  mkdir -p build && : >"$LOG"
+  read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
+  require_root "installing ${packages[*]:-$ONEDNN}" setup
+  start_log
   say "updating apt's lists"
   apt update
   if ((${#packages[@]})); then
@@ -230,8 +234,9 @@ undo() {
     say "nothing to undo: setup has added no package source here"
     return
   fi
+  require_root "removing $SOURCE" setup-undo
+  start_log
   as_root rm -f "$SOURCE" "$PIN"
-  mkdir -p build && : >"$LOG"
   apt update
   say "removed $SOURCE and $PIN."
   say "Packages stay installed: $ONEDNN and what it upgraded (libc6, libstdc++6, ...) cannot be"

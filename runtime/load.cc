@@ -8,6 +8,7 @@
 #include "graph/infer.h"
 #include "graph/onnx/import.h"
 #include "graph/pass.h"
+#include "kernels/cpu.h"
 #include "kernels/operator.h"
 #include "runtime/served_model.h"
 
@@ -84,6 +85,8 @@ std::vector<int64_t> BatchSizes(bool batchable, int64_t max_batch_size) {
 }  // namespace
 
 absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOptions& options) {
+  // Teams of threads that wait for each other are slow where serving takes the same cores.
+  kernels::PrepareThread(1);
   Tell(options.progress, "import", path);
   OCTET_ASSIGN_OR_RETURN(PreparedModel model, ImportAndOptimize(path));
   if (!options.int8) return model;

@@ -64,7 +64,7 @@ ValueForm<T> IntegerOrAuto(int64_t most) {
 
 // One of several words that each stand for a value, the first of them the most usual.
 template <typename T>
-ValueForm<T> Choice(std::vector<std::pair<std::string, T>> choices) {
+ValueForm<T> Choice(const std::vector<std::pair<std::string, T>>& choices) {
   ValueForm<T> form;
   for (const auto& [word, value] : choices) form.words.push_back(word);
   form.text = absl::StrCat("one of ", absl::StrJoin(form.words, ", "));

@@ -10,7 +10,6 @@
 namespace octet::server {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 Config Parsed(absl::string_view text, std::vector<FlagValue> flags = {}) {

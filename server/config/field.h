@@ -145,7 +145,7 @@ Field<Struct> Value(std::string key, T Struct::* member, ValueForm<T> form, std:
 // A row for a section of rows. The rule is checked when the section has been read.
 template <typename Struct, typename Inner>
 Field<Struct> Section(std::string key, Inner Struct::* member, const Fields<Inner>& inner,
-                      std::string help, std::type_identity_t<Rule<Inner>> rule = nullptr) {
+                      std::string help, const std::type_identity_t<Rule<Inner>>& rule = nullptr) {
   Field<Struct> field{std::move(key), "a section", std::move(help), Setting::Kind::kSection};
   field.read = [member, &inner, rule](const ConfigNode& node, const std::string& path,
                                       const Reading& reading, Struct& into) {
@@ -163,8 +163,8 @@ Field<Struct> Section(std::string key, Inner Struct::* member, const Fields<Inne
 // A section of a list's element that begins as a copy of the top-level section of that name.
 template <typename Struct, typename Inner>
 Field<Struct> Override(std::string key, Inner Struct::* member, const Fields<Inner>& inner,
-                       std::string help, std::type_identity_t<Rule<Inner>> rule = nullptr) {
-  Field<Struct> field = Section(std::move(key), member, inner, std::move(help), std::move(rule));
+                       std::string help, const std::type_identity_t<Rule<Inner>>& rule = nullptr) {
+  Field<Struct> field = Section(std::move(key), member, inner, std::move(help), rule);
   field.kind = Setting::Kind::kOverride;
   return field;
 }
@@ -197,7 +197,7 @@ std::string ListText(const Fields<Element>& fields, const std::vector<Element>& 
 template <typename Struct, typename Element>
 Field<Struct> List(std::string key, std::vector<Element> Struct::* member,
                    const Fields<Element>& fields, std::string help,
-                   ListOptions<Struct, Element> options = {}) {
+                   const ListOptions<Struct, Element>& options = {}) {
   Field<Struct> field{std::move(key), "a list of sections", std::move(help), Setting::Kind::kList};
   field.print = [member, &fields](const Struct& from) { return ListText(fields, from.*member); };
   field.visit_inside = [&fields](const Struct&, const std::string& path,

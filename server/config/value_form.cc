@@ -129,10 +129,11 @@ ValueForm<std::string> Path(std::string text) {
   return form;
 }
 
-ValueForm<std::string> Word(std::vector<std::string> words) {
+ValueForm<std::string> Word(const std::vector<std::string>& words) {
   std::vector<std::pair<std::string, std::string>> choices;
+  choices.reserve(words.size());
   for (const std::string& word : words) choices.emplace_back(word, word);
-  return Choice<std::string>(std::move(choices));
+  return Choice<std::string>(choices);
 }
 
 ValueForm<VersionPolicy> VersionPolicyForm() {

@@ -64,7 +64,7 @@ ValueForm<T> IntegerOrAuto(int64_t most) {
 
 // One of several words that each stand for a value, the first of them the most usual.
 template <typename T>
-ValueForm<T> Choice(std::vector<std::pair<std::string, T>> choices) {
+ValueForm<T> Choice(const std::vector<std::pair<std::string, T>>& choices) {
   ValueForm<T> form;
   for (const auto& [word, value] : choices) form.words.push_back(word);
   form.text = absl::StrCat("one of ", absl::StrJoin(form.words, ", "));
@@ -87,7 +87,7 @@ ValueForm<double> Real(double least, double most);
 ValueForm<bool> Boolean();
 ValueForm<std::string> Text(std::string text);          // one or more characters
 ValueForm<std::string> Path(std::string text);          // resolved; null: none
-ValueForm<std::string> Word(std::vector<std::string>);  // one of these
+ValueForm<std::string> Word(const std::vector<std::string>& words);  // one of these
 ValueForm<VersionPolicy> VersionPolicyForm();           // latest, {latest: N}, all, {specific: []}
 
 }  // namespace octet::server

@@ -10,7 +10,6 @@
 namespace octet::server {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::Eq;
 using ::testing::Optional;
 

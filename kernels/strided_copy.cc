@@ -199,6 +199,12 @@ Shape RowMajorStrides(const Shape& shape) {
   return strides;
 }
 
+int64_t Product(const Shape& shape, size_t begin, size_t end) {
+  int64_t product = 1;
+  for (size_t d = begin; d < end; ++d) product *= shape[d];
+  return product;
+}
+
 void CopyStrided(size_t element_bytes, const Shape& dims, const StridedTarget& to,
                  const StridedSource& from) {
   if (std::find(dims.begin(), dims.end(), 0) != dims.end()) return;

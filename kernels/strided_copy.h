@@ -12,6 +12,9 @@ namespace octet::kernels {
 // In elements, of a dense row-major tensor.
 Shape RowMajorStrides(const Shape& shape);
 
+// Of the dimensions [begin, end).
+int64_t Product(const Shape& shape, size_t begin, size_t end);
+
 // `data` is the element whose indices are all zero; strides count elements.
 struct StridedTarget {
   std::byte* data = nullptr;

@@ -12,6 +12,7 @@
 #include "kernels/carry.h"
 #include "kernels/infer.h"
 #include "kernels/operator.h"
+#include "kernels/strided_copy.h"
 
 namespace octet::kernels::ops {
 namespace {
@@ -48,12 +49,6 @@ struct Part {
   size_t bytes = 0;
   std::optional<CodeTable> table;
 };
-
-int64_t Product(const Shape& shape, size_t begin, size_t end) {
-  int64_t product = 1;
-  for (size_t d = begin; d < end; ++d) product *= shape[d];
-  return product;
-}
 
 void CopyPart(const Part& part, const std::byte* from, std::byte* to) {
   if (!part.table) {

@@ -16,12 +16,6 @@ namespace {
 
 constexpr int kData = 0, kIndices = 1;
 
-int64_t Product(const Shape& shape, size_t begin, size_t end) {
-  int64_t product = 1;
-  for (size_t d = begin; d < end; ++d) product *= shape[d];
-  return product;
-}
-
 std::vector<TensorType> OfShape(const InferContext& context, Shape shape) {
   return {{.dtype = context.input(kData).dtype, .shape = std::move(shape)}};
 }

@@ -17,12 +17,6 @@ namespace {
 
 constexpr int kData = 0, kIndices = 1, kUpdates = 2;
 
-int64_t Product(const Shape& shape, size_t begin, size_t end) {
-  int64_t product = 1;
-  for (size_t d = begin; d < end; ++d) product *= shape[d];
-  return product;
-}
-
 enum class Reduction { kNone, kAdd, kMul, kMax, kMin };
 
 absl::StatusOr<Reduction> ReadReduction(const graph::Node& node) {

@@ -33,11 +33,18 @@ SUITES = ["node", "simple", "pytorch-converted", "pytorch-operator", "real"]
 
 # Inputs that decide shapes, or which kernel runs, by operator.
 PARAMETER_INPUTS = {
+    "AffineGrid": [1],
+    "BlackmanWindow": [0],
     "CenterCropPad": [1],
+    "Col2Im": [1, 2],
+    "Compress": [1],
     "ConstantOfShape": [0],
     "DFT": [1, 2],
     "Expand": [1],
+    "HammingWindow": [0],
+    "HannWindow": [0],
     "MaxUnpool": [2],
+    "NonZero": [0],
     "OneHot": [1],
     "Pad": [1, 3],
     "Range": [0, 1, 2],
@@ -226,7 +233,8 @@ def packaged_cases(suite):
         model = upgraded(onnx.load(folder / "model.onnx"))
         sets = [(numbered(d, "input"), numbered(d, "output"))
                 for d in sorted(folder.glob("test_data_set_*"))]
-        yield Case(suite, test.name, model, sets, test.rtol, test.atol)
+        yield Case(suite, test.name, *with_constants(model, sets, parameter_names(model)),
+                   test.rtol, test.atol)
 
 
 def light_cases():

@@ -48,14 +48,18 @@ absl::StatusOr<RepositoryContents> Scan(const std::filesystem::path& repository)
 ModelManager::ModelManager(ModelManagerOptions options, MetricsRegistry& metrics)
     : options_(std::move(options)), metrics_(metrics) {}
 
-absl::StatusOr<std::unique_ptr<ModelManager>> ModelManager::Start(ModelManagerOptions options,
-                                                                  MetricsRegistry& metrics) {
+absl::StatusOr<std::unique_ptr<ModelManager>> ModelManager::Create(ModelManagerOptions options,
+                                                                   MetricsRegistry& metrics) {
   std::unique_ptr<ModelManager> manager(new ModelManager(std::move(options), metrics));
   OCTET_RETURN_IF_ERROR(manager->AddAll());
-  for (int i = 0; i < std::max(1, manager->options_.load_threads); ++i) {
-    manager->load_threads_.emplace_back(&ModelManager::RunLoads, manager.get());
-  }
   return manager;
+}
+
+void ModelManager::StartLoading(std::function<void()> on_change) {
+  on_change_ = std::move(on_change);
+  for (int i = 0; i < std::max(1, options_.load_threads); ++i) {
+    load_threads_.emplace_back(&ModelManager::RunLoads, this);
+  }
 }
 
 ModelManager::~ModelManager() {
@@ -144,6 +148,7 @@ void ModelManager::RunLoads() {
       --loading_;
     }
     changed_.NotifyAll();
+    if (on_change_) on_change_();
   }
   changed_.NotifyAll();
 }

@@ -71,10 +71,14 @@ struct ModelStatus {
 // Thread-safe. Acquire() is on the way of every request: one short lock and one look-up.
 class ModelManager {
  public:
-  // Scans, and starts to load in the background. Fails if the repository cannot be read; a model
-  // that cannot be loaded is no failure here, but a ModelStatus. `metrics` outlives the manager.
-  static absl::StatusOr<std::unique_ptr<ModelManager>> Start(ModelManagerOptions options,
-                                                             MetricsRegistry& metrics);
+  // Finds the models, and loads none yet. Fails if the repository cannot be read; a model that
+  // cannot be loaded is no failure here, but a ModelStatus. `metrics` outlives the manager.
+  static absl::StatusOr<std::unique_ptr<ModelManager>> Create(ModelManagerOptions options,
+                                                              MetricsRegistry& metrics);
+
+  // Loads in the background, in the order of names. Called once. `on_change` is called on load
+  // threads after each load, and may be empty.
+  void StartLoading(std::function<void()> on_change = {});
 
   // Waits for a load that is under way.
   ~ModelManager();
@@ -149,6 +153,7 @@ class ModelManager {
   int loading_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 
+  std::function<void()> on_change_;
   std::vector<std::thread> load_threads_;
 };
 

@@ -33,8 +33,9 @@ class ModelManagerTest : public ::testing::Test {
       }
       return FakeModel::Sums();
     };
-    auto manager = ModelManager::Start(std::move(options), metrics_);
+    auto manager = ModelManager::Create(std::move(options), metrics_);
     EXPECT_TRUE(manager.ok()) << manager.status();
+    (*manager)->StartLoading();
     return *std::move(manager);
   }
 
@@ -135,10 +136,10 @@ TEST_F(ModelManagerTest, ConfigurationMustNotNameAModelTwice) {
   TemporaryDirectory elsewhere;
   ModelManagerOptions options{.repository = directory_.path(),
                               .models = {{.name = "m", .path = elsewhere.Write("m.onnx")}}};
-  EXPECT_THAT(ModelManager::Start(options, metrics_).status().message(),
+  EXPECT_THAT(ModelManager::Create(options, metrics_).status().message(),
               HasSubstr("two models named \"m\""));
   options.models = {{.name = "m"}, {.name = "m"}};
-  EXPECT_THAT(ModelManager::Start(options, metrics_).status().message(), HasSubstr("twice"));
+  EXPECT_THAT(ModelManager::Create(options, metrics_).status().message(), HasSubstr("twice"));
 }
 
 TEST_F(ModelManagerTest, UnloadRemovesTheModelAndItsSeries) {

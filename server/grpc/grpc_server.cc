@@ -1,0 +1,139 @@
+#include "server/grpc/grpc_server.h"
+
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "google/protobuf/stubs/logging.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
+#include "server/grpc/infer_service.h"
+
+namespace octet::server {
+namespace {
+
+constexpr char kServiceName[] = "inference.GRPCInferenceService";
+
+// Protobuf would write a line for every string of a client that is not UTF-8.
+void IgnoreProtobufLog(google::protobuf::LogLevel, const char*, int, const std::string&) {}
+
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, absl::string_view what) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  if (!file || text.str().empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tls: ", what, " ", path.string(), " cannot be read, or is empty"));
+  }
+  return text.str();
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(const TlsFiles& tls) {
+  if (tls.certificate.empty() && tls.private_key.empty() && tls.client_ca.empty()) {
+    return grpc::InsecureServerCredentials();
+  }
+  OCTET_ASSIGN_OR_RETURN(std::string certificate, ReadFile(tls.certificate, "certificate"));
+  OCTET_ASSIGN_OR_RETURN(std::string key, ReadFile(tls.private_key, "private key"));
+  grpc::SslServerCredentialsOptions options;
+  if (!tls.client_ca.empty()) {
+    OCTET_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(tls.client_ca, "client CA"));
+    options.client_certificate_request =
+        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
+  }
+  options.pem_key_cert_pairs.push_back({std::move(key), std::move(certificate)});
+  return grpc::SslServerCredentials(options);
+}
+
+// IPv6 addresses are written in brackets where a port follows.
+std::string Endpoint(const std::string& address, int port) {
+  const bool bare_ipv6 = address.find(':') != std::string::npos && address.front() != '[';
+  return absl::StrCat(bare_ipv6 ? absl::StrCat("[", address, "]") : address, ":", port);
+}
+
+void SetOptions(const GrpcServerOptions& options, grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(static_cast<int>(
+      std::min<int64_t>(options.max_request_bytes, std::numeric_limits<int>::max())));
+  builder.SetMaxSendMessageSize(-1);
+  // Two servers on one port must be an error, not a lottery.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1 << 20);
+  // Dead peers are noticed, and pings of common client settings do not earn a GOAWAY.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+}
+
+}  // namespace
+
+struct GrpcServer::Impl {
+  std::unique_ptr<grpc::Service> service;
+  std::unique_ptr<grpc::Server> server;
+  int port = 0;
+  Mutex mutex;
+  bool stopped ABSL_GUARDED_BY(mutex) = false;
+};
+
+GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+GrpcServer::~GrpcServer() { Shutdown(absl::InfinitePast()); }
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
+                                                              ModelManager& models,
+                                                              MetricsRegistry& metrics) {
+  google::protobuf::SetLogHandler(&IgnoreProtobufLog);
+  grpc::EnableDefaultHealthCheckService(true);
+  if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+
+  OCTET_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
+                         Credentials(options.tls));
+  auto impl = std::make_unique<Impl>();
+  impl->service = NewInferService(models, metrics, options.version);
+  grpc::ServerBuilder builder;
+  SetOptions(options, builder);
+  const std::string endpoint = Endpoint(options.address, options.port);
+  builder.AddListeningPort(endpoint, credentials, &impl->port);
+  builder.RegisterService(impl->service.get());
+  impl->server = builder.BuildAndStart();
+  if (impl->server == nullptr || impl->port <= 0) {
+    return absl::UnavailableError(absl::StrCat(
+        "gRPC cannot listen on ", endpoint, ": the port is taken, the address is not this "
+        "machine's", options.tls.certificate.empty() ? "" : ", or the certificate and key do not "
+        "fit"));
+  }
+  std::unique_ptr<GrpcServer> server(new GrpcServer(std::move(impl)));
+  server->SetServing(false);
+  return server;
+}
+
+int GrpcServer::port() const { return impl_->port; }
+
+void GrpcServer::SetServing(bool serving) {
+  const MutexLock lock(impl_->mutex);
+  if (impl_->stopped) return;
+  grpc::HealthCheckServiceInterface* const health = impl_->server->GetHealthCheckService();
+  if (health == nullptr) return;
+  health->SetServingStatus(serving);
+  health->SetServingStatus(kServiceName, serving);
+}
+
+void GrpcServer::Shutdown(absl::Time deadline) {
+  {
+    const MutexLock lock(impl_->mutex);
+    if (impl_->stopped) return;
+    impl_->stopped = true;
+  }
+  impl_->server->Shutdown(absl::ToChronoTime(
+      std::max(deadline, absl::UnixEpoch())));
+  impl_->server->Wait();
+}
+
+}  // namespace octet::server

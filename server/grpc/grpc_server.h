@@ -1,0 +1,65 @@
+// The gRPC port: inference, health and reflection. This header is free of grpcpp.
+
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/metrics/metrics_registry.h"
+#include "server/models/model_manager.h"
+
+namespace octet::server {
+
+// PEM files. Without a certificate the port is not encrypted; with a client CA, clients must show a
+// certificate that it signed.
+struct TlsFiles {
+  std::filesystem::path certificate;
+  std::filesystem::path private_key;
+  std::filesystem::path client_ca;
+};
+
+struct GrpcServerOptions {
+  std::string address = "0.0.0.0";
+  int port = 8001;  // 0: any that is free
+  int64_t max_request_bytes = int64_t{64} << 20;
+  TlsFiles tls;
+  bool reflection = true;
+  std::string version;  // of the server, for ServerMetadata
+};
+
+class GrpcServer {
+ public:
+  // Opens the port. Health starts as NOT_SERVING. `models` and `metrics` outlive the server.
+  //   InvalidArgument  certificate files that cannot be read or used
+  //   Unavailable      the port cannot be opened
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
+                                                           ModelManager& models,
+                                                           MetricsRegistry& metrics);
+
+  // Shuts down at once.
+  ~GrpcServer();
+
+  GrpcServer(const GrpcServer&) = delete;
+  GrpcServer& operator=(const GrpcServer&) = delete;
+
+  int port() const;
+
+  // What grpc.health.v1 answers, for the server and for the service. Thread-safe; does nothing
+  // after Shutdown().
+  void SetServing(bool serving);
+
+  // Closes the port, lets calls finish until `deadline`, cancels those that have not, and returns
+  // when none is left. Those that are cancelled need the models' streams to run.
+  void Shutdown(absl::Time deadline);
+
+ private:
+  struct Impl;
+  explicit GrpcServer(std::unique_ptr<Impl> impl);
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace octet::server

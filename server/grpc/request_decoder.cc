@@ -1,0 +1,421 @@
+#include "server/grpc/request_decoder.h"
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "base/status.h"
+#include "server/models/quoted.h"
+
+namespace octet::server {
+namespace {
+
+using inference::InferParameter;
+using inference::InferTensorContents;
+using inference::ModelInferRequest;
+using InputTensor = ModelInferRequest::InferInputTensor;
+using runtime::TensorSpec;
+
+// Longer shapes are cut in messages.
+constexpr int kMaxRankInText = 16;
+
+template <typename... Parts>
+absl::Status Invalid(const Parts&... parts) {
+  return absl::InvalidArgumentError(absl::StrCat(parts...));
+}
+
+template <typename Dims>
+std::string ShapeText(const Dims& dims) {
+  const auto rank = static_cast<int>(dims.size());
+  const std::string text = absl::StrJoin(
+      dims.begin(), dims.begin() + std::min(rank, kMaxRankInText), ",");
+  return absl::StrCat("[", text, rank > kMaxRankInText ? ",...]" : "]");
+}
+
+std::string Names(std::span<const TensorSpec> specs) {
+  return absl::StrJoin(specs.first(std::min<size_t>(specs.size(), 16)), ", ",
+                       [](std::string* out, const TensorSpec& spec) {
+                         absl::StrAppend(out, Quoted(spec.name));
+                       });
+}
+
+int IndexOf(std::span<const TensorSpec> specs, absl::string_view name) {
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].name == name) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+absl::string_view KindName(const InferParameter& parameter) {
+  switch (parameter.parameter_choice_case()) {
+    case InferParameter::kBoolParam:
+      return "bool";
+    case InferParameter::kInt64Param:
+      return "int64";
+    case InferParameter::kStringParam:
+      return "string";
+    case InferParameter::kDoubleParam:
+      return "double";
+    case InferParameter::kUint64Param:
+      return "uint64";
+    case InferParameter::PARAMETER_CHOICE_NOT_SET:
+      break;
+  }
+  return "nothing";
+}
+
+absl::Status WrongKind(absl::string_view name, absl::string_view expected,
+                       const InferParameter& parameter) {
+  return Invalid("parameter \"", name, "\": expected ", expected, ", received ",
+                 KindName(parameter));
+}
+
+absl::StatusOr<uint64_t> NonNegative(absl::string_view name, const InferParameter& parameter) {
+  if (parameter.has_uint64_param()) return parameter.uint64_param();
+  if (!parameter.has_int64_param()) return WrongKind(name, "an integer", parameter);
+  if (parameter.int64_param() < 0) {
+    return Invalid("parameter \"", name, "\": expected at least 0, received ",
+                   parameter.int64_param());
+  }
+  return static_cast<uint64_t>(parameter.int64_param());
+}
+
+// The parameters that mean something; all others are accepted and ignored.
+absl::Status DecodeParameters(const ModelInferRequest& head, DecodedRequest& decoded) {
+  for (const auto& [name, parameter] : head.parameters()) {
+    if (name == "timeout") {
+      if (!parameter.has_int64_param()) return WrongKind(name, "int64", parameter);
+      OCTET_ASSIGN_OR_RETURN(const uint64_t timeout, NonNegative(name, parameter));
+      if (timeout > 0) decoded.timeout = absl::Microseconds(static_cast<int64_t>(timeout));
+    } else if (name == "priority") {
+      OCTET_ASSIGN_OR_RETURN(const uint64_t priority, NonNegative(name, parameter));
+      decoded.urgent = priority == 1;  // 1 is the highest level, 0 asks for the default
+    } else if (name == "sequence_start" || name == "sequence_end") {
+      if (!parameter.has_bool_param()) return WrongKind(name, "bool", parameter);
+    } else if (name == "sequence_id") {
+      if (!parameter.has_int64_param() && !parameter.has_uint64_param() &&
+          !parameter.has_string_param()) {
+        return WrongKind(name, "an integer or a string", parameter);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool AsksForSharedMemory(const google::protobuf::Map<std::string, InferParameter>& parameters) {
+  if (parameters.empty()) return false;
+  return parameters.contains("shared_memory_region") ||
+         parameters.contains("shared_memory_byte_size") ||
+         parameters.contains("shared_memory_offset");
+}
+
+// For each of the model's inputs, which of the request's it is.
+absl::StatusOr<absl::InlinedVector<int, 8>> MatchInputs(const ModelInferRequest& head,
+                                                        const ModelSignature& model) {
+  absl::InlinedVector<int, 8> order(model.inputs.size(), -1);
+  for (int i = 0; i < head.inputs_size(); ++i) {
+    const InputTensor& input = head.inputs(i);
+    const int index = IndexOf(model.inputs, input.name());
+    if (index < 0) {
+      return Invalid("unexpected input ", Quoted(input.name()), ", expected ",
+                     Names(model.inputs));
+    }
+    if (order[index] >= 0) {
+      return Invalid("input ", Quoted(input.name()), " already exists in the request");
+    }
+    if (AsksForSharedMemory(input.parameters())) {
+      return Invalid("input ", Quoted(input.name()),
+                     ": shared memory is not supported; send the tensor in the request");
+    }
+    order[index] = i;
+  }
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (order[i] < 0) {
+      return Invalid("input ", Quoted(model.inputs[i].name), " is missing: expected ",
+                     model.inputs.size(), " inputs, received ", head.inputs_size());
+    }
+  }
+  return order;
+}
+
+int ContentsSize(const InferTensorContents& contents) {
+  return contents.bool_contents_size() + contents.int_contents_size() +
+         contents.int64_contents_size() + contents.uint_contents_size() +
+         contents.uint64_contents_size() + contents.fp32_contents_size() +
+         contents.fp64_contents_size() + contents.bytes_contents_size();
+}
+
+// All inputs raw, or all typed.
+absl::Status CheckRepresentation(const InferRequest& request) {
+  const ModelInferRequest& head = request.head;
+  const size_t raw = request.raw_inputs.size();
+  if (raw != 0 && raw != static_cast<size_t>(head.inputs_size())) {
+    return Invalid("raw_input_contents: expected one entry for each of ", head.inputs_size(),
+                   " inputs, received ", raw);
+  }
+  for (const InputTensor& input : head.inputs()) {
+    const bool typed = ContentsSize(input.contents()) > 0;
+    if (raw != 0 && typed) {
+      return Invalid("input ", Quoted(input.name()),
+                     ": contents must be empty where raw_input_contents is used");
+    }
+    if (raw == 0 && !typed) {
+      return Invalid("input ", Quoted(input.name()),
+                     ": expected raw_input_contents or contents, received neither");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckDataType(const InputTensor& input, const TensorSpec& spec) {
+  if (input.datatype() == Name(spec.dtype)) return absl::OkStatus();
+  return Invalid("input ", Quoted(input.name()), ": expected datatype ", Name(spec.dtype),
+                 ", received ", Quoted(input.datatype()));
+}
+
+absl::Status CheckShape(const InputTensor& input, const TensorSpec& spec, bool batched) {
+  const auto& dims = input.shape();
+  bool fits = dims.size() == static_cast<int>(spec.shape.size());
+  for (size_t i = batched ? 1 : 0; fits && i < spec.shape.size(); ++i) {
+    const int64_t dim = dims[static_cast<int>(i)];
+    fits = spec.shape[i] == kUnknownDim ? dim >= 1 : dim == spec.shape[i];
+  }
+  if (fits) return absl::OkStatus();
+  return Invalid("input ", Quoted(input.name()), ": expected shape ", ShapeText(spec.shape),
+                 ", received ", ShapeText(dims));
+}
+
+absl::StatusOr<int64_t> CheckBatch(const ModelInferRequest& head, int64_t max_batch_size) {
+  if (max_batch_size == 0) return 1;
+  const InputTensor& first = head.inputs(0);
+  const int64_t batch = first.shape(0);
+  if (batch < 1 || batch > max_batch_size) {
+    return Invalid("input ", Quoted(first.name()), ": batch size must be from 1 to ",
+                   max_batch_size, " (max_batch_size), received ", batch);
+  }
+  for (const InputTensor& input : head.inputs()) {
+    if (input.shape(0) != batch) {
+      return Invalid("batch size must be the same for all inputs: ", Quoted(first.name()), " has ",
+                     batch, ", ", Quoted(input.name()), " has ", input.shape(0));
+    }
+  }
+  return batch;
+}
+
+// One typed field, and the elements that all fields together hold.
+struct TypedField {
+  absl::string_view name;
+  int count;
+  Piece bytes;  // of the field's own element type
+};
+
+template <typename Repeated>
+TypedField Field(absl::string_view name, const Repeated& field) {
+  return {name, field.size(),
+          std::as_bytes(std::span(field.data(), static_cast<size_t>(field.size())))};
+}
+
+// The field that carries elements of `type`; an empty name if there is none.
+TypedField FieldOf(const InferTensorContents& contents, DataType type) {
+  switch (type) {
+    case DataType::kBool:
+      return Field("bool_contents", contents.bool_contents());
+    case DataType::kInt8:
+    case DataType::kInt16:
+    case DataType::kInt32:
+      return Field("int_contents", contents.int_contents());
+    case DataType::kInt64:
+      return Field("int64_contents", contents.int64_contents());
+    case DataType::kUint8:
+    case DataType::kUint16:
+    case DataType::kUint32:
+      return Field("uint_contents", contents.uint_contents());
+    case DataType::kUint64:
+      return Field("uint64_contents", contents.uint64_contents());
+    case DataType::kFloat32:
+      return Field("fp32_contents", contents.fp32_contents());
+    case DataType::kFloat64:
+      return Field("fp64_contents", contents.fp64_contents());
+    case DataType::kFloat16:
+    case DataType::kBFloat16:
+      break;
+  }
+  return {};
+}
+
+// Copies 32-bit elements to a narrower type; nullptr for a value that does not fit, which
+// `out_of_range` is set to.
+template <typename Narrow, typename Wide>
+std::unique_ptr<std::byte[]> Narrowed(std::span<const Wide> values, int64_t& out_of_range) {
+  auto bytes = std::make_unique<std::byte[]>(values.size() * sizeof(Narrow));
+  auto* const out = reinterpret_cast<Narrow*>(bytes.get());
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (values[i] < std::numeric_limits<Narrow>::min() ||
+        values[i] > std::numeric_limits<Narrow>::max()) {
+      out_of_range = values[i];
+      return nullptr;
+    }
+    out[i] = static_cast<Narrow>(values[i]);
+  }
+  return bytes;
+}
+
+std::unique_ptr<std::byte[]> NarrowedTo(DataType type, const InferTensorContents& contents,
+                                        int64_t& out_of_range) {
+  const std::span<const int32_t> ints(contents.int_contents().data(),
+                                      static_cast<size_t>(contents.int_contents_size()));
+  const std::span<const uint32_t> uints(contents.uint_contents().data(),
+                                        static_cast<size_t>(contents.uint_contents_size()));
+  switch (type) {
+    case DataType::kInt8:
+      return Narrowed<int8_t>(ints, out_of_range);
+    case DataType::kInt16:
+      return Narrowed<int16_t>(ints, out_of_range);
+    case DataType::kUint8:
+      return Narrowed<uint8_t>(uints, out_of_range);
+    default:
+      return Narrowed<uint16_t>(uints, out_of_range);
+  }
+}
+
+absl::Status TakeTyped(const InputTensor& input, const TensorSpec& spec, size_t elements,
+                       Piece& bytes, std::vector<std::unique_ptr<std::byte[]>>& narrowed) {
+  const TypedField field = FieldOf(input.contents(), spec.dtype);
+  if (field.name.empty()) {
+    return Invalid("input ", Quoted(input.name()), ": ", Name(spec.dtype),
+                   " has no typed contents; use raw_input_contents");
+  }
+  if (ContentsSize(input.contents()) != field.count) {
+    return Invalid("input ", Quoted(input.name()), ": expected elements of ", Name(spec.dtype),
+                   " in ", field.name, " only, received some in another field");
+  }
+  if (static_cast<size_t>(field.count) != elements) {
+    return Invalid("input ", Quoted(input.name()), ": expected ", elements, " elements in ",
+                   field.name, ", received ", field.count);
+  }
+  bytes = field.bytes;
+  const bool wide = ByteSize(spec.dtype) >= 4 || spec.dtype == DataType::kBool;
+  if (wide) return absl::OkStatus();
+  int64_t out_of_range = 0;
+  std::unique_ptr<std::byte[]> block = NarrowedTo(spec.dtype, input.contents(), out_of_range);
+  if (block == nullptr) {
+    return Invalid("input ", Quoted(input.name()), ": ", out_of_range, " in ", field.name,
+                   " is out of the range of ", Name(spec.dtype));
+  }
+  bytes = {block.get(), elements * ByteSize(spec.dtype)};
+  narrowed.push_back(std::move(block));
+  return absl::OkStatus();
+}
+
+// Kernels read BOOL as bool, of which only two values exist.
+bool AreBools(const RawInput& raw) {
+  return std::all_of(raw.pieces.begin(), raw.pieces.end(), [](Piece piece) {
+    return std::all_of(piece.begin(), piece.end(),
+                       [](std::byte value) { return value <= std::byte{1}; });
+  });
+}
+
+// Points `tensor` at the payload of one input, whose length is checked.
+absl::Status TakePayload(const InferRequest& request, int index, const TensorSpec& spec,
+                         runtime::InputTensor& tensor,
+                         std::vector<std::unique_ptr<std::byte[]>>& narrowed) {
+  const InputTensor& input = request.head.inputs(index);
+  tensor.shape.assign(input.shape().begin(), input.shape().end());
+  const absl::StatusOr<size_t> size = CheckedByteSize(spec.dtype, tensor.shape);
+  if (!size.ok()) {
+    return Invalid("input ", Quoted(input.name()), ": ", size.status().message());
+  }
+  if (request.raw_inputs.empty()) {
+    Piece bytes;
+    OCTET_RETURN_IF_ERROR(
+        TakeTyped(input, spec, *size / ByteSize(spec.dtype), bytes, narrowed));
+    tensor.pieces.push_back(bytes);
+    return absl::OkStatus();
+  }
+  const RawInput& raw = request.raw_inputs[index];
+  if (raw.size != *size) {
+    return Invalid("input ", Quoted(input.name()), ": expected ", *size, " bytes for ",
+                   Name(spec.dtype), " ", ShapeText(tensor.shape), ", received ", raw.size);
+  }
+  if (spec.dtype == DataType::kBool && !AreBools(raw)) {
+    return Invalid("input ", Quoted(input.name()), ": BOOL elements must be bytes of 0 or 1");
+  }
+  tensor.pieces.assign(raw.pieces.begin(), raw.pieces.end());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> RequestedClasses(
+    const ModelInferRequest::InferRequestedOutputTensor& output) {
+  const auto parameter = output.parameters().find("classification");
+  if (parameter == output.parameters().end()) return 0;
+  const absl::StatusOr<uint64_t> classes = NonNegative("classification", parameter->second);
+  if (!classes.ok()) {
+    return Annotate(classes.status(), absl::StrCat("output ", Quoted(output.name())));
+  }
+  if (*classes == 0 || *classes > uint64_t{std::numeric_limits<int32_t>::max()}) {
+    return Invalid("output ", Quoted(output.name()),
+                   ": parameter \"classification\" must be at least 1, received ", *classes);
+  }
+  return static_cast<int64_t>(*classes);
+}
+
+absl::Status DecodeOutputs(const ModelInferRequest& head, const ModelSignature& model,
+                           DecodedRequest& decoded) {
+  if (head.outputs_size() == 0) {
+    for (size_t i = 0; i < model.outputs.size(); ++i) {
+      decoded.outputs.push_back(static_cast<int>(i));
+      decoded.classes.push_back(0);
+    }
+    return absl::OkStatus();
+  }
+  for (const auto& output : head.outputs()) {
+    const int index = IndexOf(model.outputs, output.name());
+    if (index < 0) {
+      return Invalid("unexpected output ", Quoted(output.name()), ", expected ",
+                     Names(model.outputs));
+    }
+    if (std::find(decoded.outputs.begin(), decoded.outputs.end(), index) !=
+        decoded.outputs.end()) {
+      return Invalid("output ", Quoted(output.name()), " is requested twice");
+    }
+    if (AsksForSharedMemory(output.parameters())) {
+      return Invalid("output ", Quoted(output.name()), ": shared memory is not supported");
+    }
+    OCTET_ASSIGN_OR_RETURN(const int64_t classes, RequestedClasses(output));
+    decoded.outputs.push_back(index);
+    decoded.classes.push_back(classes);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<DecodedRequest> DecodeInferRequest(const InferRequest& request,
+                                                  const ModelSignature& model) {
+  const ModelInferRequest& head = request.head;
+  const bool batched = model.max_batch_size > 0;
+  DecodedRequest decoded;
+  OCTET_RETURN_IF_ERROR(DecodeParameters(head, decoded));
+  OCTET_ASSIGN_OR_RETURN(const auto order, MatchInputs(head, model));
+  OCTET_RETURN_IF_ERROR(CheckRepresentation(request));
+  for (size_t i = 0; i < order.size(); ++i) {
+    OCTET_RETURN_IF_ERROR(CheckDataType(head.inputs(order[i]), model.inputs[i]));
+  }
+  for (size_t i = 0; i < order.size(); ++i) {
+    OCTET_RETURN_IF_ERROR(CheckShape(head.inputs(order[i]), model.inputs[i], batched));
+  }
+  OCTET_ASSIGN_OR_RETURN(decoded.input.rows, CheckBatch(head, model.max_batch_size));
+  decoded.input.inputs.resize(order.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    OCTET_RETURN_IF_ERROR(TakePayload(request, order[i], model.inputs[i],
+                                      decoded.input.inputs[i], decoded.narrowed));
+  }
+  OCTET_RETURN_IF_ERROR(DecodeOutputs(head, model, decoded));
+  return decoded;
+}
+
+}  // namespace octet::server

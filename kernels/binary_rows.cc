@@ -72,6 +72,9 @@ HWY_INLINE V Apply(V a, V b) {
   if constexpr (kOp == BinaryOp::kSubtract) return hn::Sub(a, b);
   if constexpr (kOp == BinaryOp::kMultiply) return hn::Mul(a, b);
   if constexpr (kOp == BinaryOp::kDivide) return hn::Div(a, b);
+  if constexpr (kOp == BinaryOp::kParametricRelu) {
+    return hn::IfThenElse(hn::Lt(a, hn::Xor(a, a)), hn::Mul(a, b), a);
+  }
   // The operand that is NaN wins, as in numpy.
   if constexpr (kOp == BinaryOp::kMaximum) {
     return hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::IsNaN(a)), a, b);
@@ -154,6 +157,8 @@ void RunTile(BinaryOp op, const BinaryFormats& formats, const BinaryTile& tile) 
       return Tile<BinaryOp::kDivide, Floats, Floats, Floats>(formats, tile);
     case BinaryOp::kMaximum:
       return Tile<BinaryOp::kMaximum, Floats, Floats, Floats>(formats, tile);
+    case BinaryOp::kParametricRelu:
+      return Tile<BinaryOp::kParametricRelu, Floats, Floats, Floats>(formats, tile);
     case BinaryOp::kMinimum:
       return Tile<BinaryOp::kMinimum, Floats, Floats, Floats>(formats, tile);
   }

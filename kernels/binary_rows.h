@@ -9,7 +9,15 @@
 
 namespace octet::kernels {
 
-enum class BinaryOp : uint8_t { kAdd, kSubtract, kMultiply, kDivide, kMaximum, kMinimum };
+enum class BinaryOp : uint8_t {
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kDivide,
+  kMaximum,
+  kMinimum,
+  kParametricRelu,  // a * b where a is negative, else a
+};
 
 // How the elements of an operand are stored. Codes (kInt8, kUint8) mean scale * (code - zero_point).
 struct BinaryFormat {

@@ -70,6 +70,15 @@ void CosRow(const float* from, float* to, size_t size) {
   Map(from, to, size, [](auto d, auto x) HWY_ATTR { return hn::Cos(d, x); });
 }
 
+void SoftplusRow(const float* from, float* to, size_t size) {
+  Map(from, to, size, [](auto d, auto x) HWY_ATTR {
+    const auto small = hn::Exp(d, hn::Neg(hn::Abs(x)));
+    const auto positive = hn::IfThenElse(hn::Gt(x, hn::Zero(d)), x, hn::Zero(d));
+    const auto result = hn::Add(positive, hn::Log1p(d, small));
+    return hn::IfThenElse(hn::IsNaN(x), x, result);
+  });
+}
+
 // Sum of function(x) over the row.
 template <class Function>
 float Accumulate(const float* row, size_t size, Function function) {
@@ -114,6 +123,7 @@ namespace octet::kernels {
 HWY_EXPORT(ErfRow);
 HWY_EXPORT(SinRow);
 HWY_EXPORT(CosRow);
+HWY_EXPORT(SoftplusRow);
 HWY_EXPORT(SumRow);
 HWY_EXPORT(SumSquaresRow);
 HWY_EXPORT(SumAbsolutesRow);
@@ -148,6 +158,10 @@ void VectorCos(std::span<const float> from, std::span<float> to) {
     return;
   }
   HWY_DYNAMIC_DISPATCH(CosRow)(from.data(), to.data(), to.size());
+}
+
+void VectorSoftplus(std::span<const float> from, std::span<float> to) {
+  HWY_DYNAMIC_DISPATCH(SoftplusRow)(from.data(), to.data(), to.size());
 }
 
 float SumOf(std::span<const float> row) {

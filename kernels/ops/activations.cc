@@ -3,9 +3,12 @@
 #include <array>
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kernels/binary.h"
 #include "kernels/broadcast.h"
 #include "kernels/unary.h"
+#include "kernels/vector_math.h"
 
 namespace octet::kernels::ops {
 namespace {
@@ -35,7 +38,6 @@ constexpr auto kHardSwish = [](float x) {
 constexpr auto kSwish = [](float x, AlphaBeta p) { return x * Logistic(p.alpha * x); };
 constexpr auto kMish = [](float x) { return x * std::tanh(LogOnePlusExp(x)); };
 constexpr auto kTanh = [](float x) { return std::tanh(x); };
-constexpr auto kSoftplus = [](float x) { return LogOnePlusExp(x); };
 constexpr auto kSoftsign = [](float x) { return x / (1 + std::abs(x)); };
 
 bool IsTanhGelu(const graph::Node& node) { return node.String("approximate", "none") == "tanh"; }
@@ -84,26 +86,47 @@ absl::Status Shrink(const graph::Node& node, std::span<const ConstTensorView> in
   });
 }
 
+// The slope as it broadcasts. Before opset 7 a slope for each channel was written [C], and
+// converted models still have it so.
+Shape SlopeShape(const Shape& input, const Shape& slope) {
+  if (slope.size() != 1 || slope[0] == 1 || input.size() < 2 || slope[0] == input.back() ||
+      slope[0] != input[1]) {
+    return slope;
+  }
+  Shape shape(input.size() - 1, 1);
+  shape[0] = slope[0];
+  return shape;
+}
+
 absl::StatusOr<std::vector<TensorType>> InferPRelu(const InferContext& context) {
-  OCTET_ASSIGN_OR_RETURN(std::vector<TensorType> types, BroadcastInputs(context));
-  if (types[0].shape != context.shape(0)) {
+  const Shape& input = context.shape(0);
+  OCTET_RETURN_IF_ERROR(ExpectType(context, 1, context.input(0).dtype));
+  OCTET_ASSIGN_OR_RETURN(const Shape shape,
+                         BroadcastShapes(input, SlopeShape(input, context.shape(1))));
+  if (shape != input) {
     return absl::InvalidArgumentError(absl::StrCat("the slope ", ToText(context.shape(1)),
                                                    " does not broadcast to the input ",
-                                                   ToText(context.shape(0))));
+                                                   ToText(input)));
   }
-  return types;
+  return SameAsInput(context);
 }
 
 absl::Status PRelu(const graph::Node&, std::span<const ConstTensorView> inputs,
                    std::span<TensorView> outputs) {
-  const BroadcastPlan plan =
-      PlanBroadcast(outputs[0].shape, {&inputs[0].shape, &inputs[1].shape});
+  const Shape slope = SlopeShape(inputs[0].shape, inputs[1].shape);
+  const BroadcastPlan plan = PlanBroadcast(outputs[0].shape, {&inputs[0].shape, &slope});
   return VisitType(inputs[0].dtype, [&]<typename T>() {
     MapPairs(plan, inputs[0].As<T>().data(), inputs[1].As<T>().data(),
              outputs[0].As<T>().data(),
-             [](T x, T slope) { return x < T{0} ? static_cast<T>(x * slope) : x; });
+             [](T x, T s) { return x < T{0} ? static_cast<T>(x * s) : x; });
     return absl::OkStatus();
   });
+}
+
+absl::StatusOr<bool> LowerPRelu(LoweringContext& context) {
+  const Shape& slope = context.input_shape(1);
+  if (SlopeShape(context.input_shape(0), slope) != slope) return false;
+  return LowerBinary(context, BinaryOp::kParametricRelu);
 }
 
 constexpr Operator Custom(absl::string_view type, graph::InferFn infer,
@@ -133,12 +156,12 @@ constexpr std::array kOperators = {
     FloatUnary<kSwish, kOne>("Swish", LowerActivation<kOne>),
     FloatUnary<kMish>("Mish", LowerActivation<>),
     FloatUnary<kTanh>("Tanh", LowerActivation<>),
-    FloatUnary<kSoftplus>("Softplus", LowerActivation<>),
+    VectorUnary<VectorSoftplus>("Softplus"),
     FloatUnary<kSoftsign>("Softsign"),
     Custom("Gelu", InferFloatUnary, Gelu, LowerGelu),
     Custom("Selu", InferFloatUnary, Selu),
     Custom("Shrink", InferNumericUnary, Shrink),
-    Custom("PRelu", InferPRelu, PRelu),
+    Custom("PRelu", InferPRelu, PRelu, LowerPRelu),
 };
 
 }  // namespace

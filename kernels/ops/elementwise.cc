@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/unary.h"
 #include "kernels/vector_math.h"
 
@@ -46,23 +47,6 @@ constexpr auto kRound = [](float x) { return std::nearbyint(x); };  // half to e
 constexpr auto kSinh = [](float x) { return std::sinh(x); };
 constexpr auto kSqrt = [](float x) { return std::sqrt(x); };
 constexpr auto kTan = [](float x) { return std::tan(x); };
-
-// Functions that oneDNN has not got, from our own vector code.
-template <void (*kFunction)(std::span<const float>, std::span<float>)>
-absl::Status MapVectors(const graph::Node&, std::span<const ConstTensorView> inputs,
-                        std::span<TensorView> outputs) {
-  kFunction(inputs[0].As<float>(), outputs[0].As<float>());
-  return absl::OkStatus();
-}
-
-template <void (*kFunction)(std::span<const float>, std::span<float>)>
-constexpr Operator VectorUnary(absl::string_view type) {
-  return {.schema = {.type = type,
-                     .min_inputs = 1,
-                     .max_inputs = 1,
-                     .infer = InferFloatUnary,
-                     .reference = MapVectors<kFunction>}};
-}
 
 absl::StatusOr<std::vector<TensorType>> InferIntegers(const InferContext& context) {
   if (!IsInteger(context.input(0).dtype)) {

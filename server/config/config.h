@@ -107,7 +107,7 @@ struct LogConfig {
 };
 
 // Which of the version folders of a model are served.
-struct VersionPolicy {
+struct VersionPolicyConfig {
   enum class Kind : uint8_t { kLatest, kAll, kSpecific };
 
   Kind kind = Kind::kLatest;
@@ -119,7 +119,7 @@ struct VersionPolicy {
 struct ModelConfig {
   std::string name;
   std::string path;  // empty: the folder `name` of the model repository
-  VersionPolicy version_policy;
+  VersionPolicyConfig version_policy;
   BatchingConfig batching;
   ExecutionConfig execution;
   QuantizationConfig quantization;

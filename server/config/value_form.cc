@@ -32,10 +32,10 @@ std::optional<int64_t> ParseVersion(const ConfigNode& node) {
   return Integer<int64_t>(1, kMaxVersion).parse(node, "");
 }
 
-std::optional<VersionPolicy> ParseSpecific(const ConfigNode& list) {
+std::optional<VersionPolicyConfig> ParseSpecific(const ConfigNode& list) {
   if (list.kind != ConfigNode::Kind::kSequence || list.children.empty()) return std::nullopt;
-  VersionPolicy policy;
-  policy.kind = VersionPolicy::Kind::kSpecific;
+  VersionPolicyConfig policy;
+  policy.kind = VersionPolicyConfig::Kind::kSpecific;
   for (const ConfigNode& child : list.children) {
     const std::optional<int64_t> version = ParseVersion(child);
     if (!version.has_value()) return std::nullopt;
@@ -47,11 +47,11 @@ std::optional<VersionPolicy> ParseSpecific(const ConfigNode& list) {
   return policy;
 }
 
-std::optional<VersionPolicy> ParseVersionPolicy(const ConfigNode& node) {
-  VersionPolicy policy;
+std::optional<VersionPolicyConfig> ParseVersionPolicy(const ConfigNode& node) {
+  VersionPolicyConfig policy;
   if (node.scalar == "latest") return policy;
   if (node.scalar == "all") {
-    policy.kind = VersionPolicy::Kind::kAll;
+    policy.kind = VersionPolicyConfig::Kind::kAll;
     return policy;
   }
   if (node.kind != ConfigNode::Kind::kMapping || node.children.size() != 1) return std::nullopt;
@@ -64,13 +64,13 @@ std::optional<VersionPolicy> ParseVersionPolicy(const ConfigNode& node) {
   return policy;
 }
 
-std::string PrintVersionPolicy(const VersionPolicy& policy) {
+std::string PrintVersionPolicy(const VersionPolicyConfig& policy) {
   switch (policy.kind) {
-    case VersionPolicy::Kind::kLatest:
+    case VersionPolicyConfig::Kind::kLatest:
       return policy.latest == 1 ? "latest" : absl::StrCat("{latest: ", policy.latest, "}");
-    case VersionPolicy::Kind::kAll:
+    case VersionPolicyConfig::Kind::kAll:
       return "all";
-    case VersionPolicy::Kind::kSpecific:
+    case VersionPolicyConfig::Kind::kSpecific:
       return absl::StrCat("{specific: [", absl::StrJoin(policy.versions, ", "), "]}");
   }
   return "";
@@ -136,8 +136,8 @@ ValueForm<std::string> Word(const std::vector<std::string>& words) {
   return Choice<std::string>(choices);
 }
 
-ValueForm<VersionPolicy> VersionPolicyForm() {
-  ValueForm<VersionPolicy> form;
+ValueForm<VersionPolicyConfig> VersionPolicyForm() {
+  ValueForm<VersionPolicyConfig> form;
   form.text = "latest, {latest: N}, all or {specific: [N, ...]}";
   form.parse = [](const ConfigNode& node, const std::string&) { return ParseVersionPolicy(node); };
   form.print = PrintVersionPolicy;

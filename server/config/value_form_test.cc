@@ -100,9 +100,9 @@ TEST(Path, IsLookedForInTheFolderFirst) {
 }
 
 TEST(VersionPolicyForm, KnowsItsFourForms) {
-  const ValueForm<VersionPolicy> form = VersionPolicyForm();
+  const ValueForm<VersionPolicyConfig> form = VersionPolicyForm();
   const auto printed = [&](const ConfigNode& node) {
-    const std::optional<VersionPolicy> policy = form.parse(node, "");
+    const std::optional<VersionPolicyConfig> policy = form.parse(node, "");
     return policy.has_value() ? form.print(*policy) : "wrong";
   };
   EXPECT_EQ(printed(Scalar("latest")), "latest");

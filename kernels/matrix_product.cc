@@ -215,8 +215,8 @@ class ProductLowering {
 
   // A buffer that holds `input` in `desc`, a view of its dense elements or of how they lie.
   absl::StatusOr<int> Operand(int input, const memory::desc& desc, bool transposed) {
-    const Shape shape(desc.get_dims().begin(), desc.get_dims().end());
-    const auto view = StridedView(context_, input, shape);
+    const memory::dims dims = desc.get_dims();
+    const auto view = StridedView(context_, input, Shape(dims.begin(), dims.end()));
     if (!transposed && view && *view == desc) {
       return context_.InLayout(input, *context_.NativeDesc(input));
     }

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kernels/dispatch_gate.h"
 #include "kernels/infer.h"
 #include "kernels/lowering.h"
 #include "kernels/moments.h"
@@ -83,7 +84,7 @@ absl::StatusOr<bool> LowerBatch(LoweringContext& context) {
   const dnnl::batch_normalization_forward::primitive_desc desc(
       Engine(), dnnl::prop_kind::forward_inference, *native, *native, Epsilon(context.node()),
       flags, BaseAttributes(), /*allow_empty=*/true);
-  if (!desc) return false;
+  if (!desc || IsReferenceImplementation(desc.impl_info_str(), false)) return false;
   const memory::desc vector({shape[1]}, memory::data_type::f32, memory::format_tag::a);
   PrimitiveCall call(context);
   OCTET_ASSIGN_OR_RETURN(const int source, context.InLayout(kInput, *native));

@@ -159,20 +159,25 @@ class Inferrer {
   Inference result_;
 };
 
-// Sizes to try for symbolic dimensions: images want multiples of 32 large enough for five
-// halvings, sequences must stay below the longest position embedding.
+// Sizes to try for symbolic dimensions. Images want multiples of 32 large enough for five halvings;
+// text recognizers want lines 48 or 32 high; sequences must stay below the longest position
+// embedding.
 struct ProbeSizes {
   int64_t first;   // the first dimension, usually the batch
-  int64_t spatial; // others of inputs of rank 4 and 5
-  int64_t other;   // others of inputs of lower rank
+  int64_t height;  // dimension 2 of inputs of rank 4 and 5
+  int64_t width;   // their later dimensions
+  int64_t other;   // of inputs of lower rank
 };
-constexpr std::array<std::pair<ProbeSizes, ProbeSizes>, 6> kProbes = {{
-    {{2, 320, 8}, {3, 640, 16}},
-    {{2, 64, 64}, {3, 128, 128}},
-    {{2, 224, 1}, {3, 256, 2}},
-    {{1, 320, 8}, {1, 640, 16}},
-    {{1, 224, 64}, {1, 224, 128}},
-    {{1, 1, 1}, {1, 1, 1}},
+constexpr std::array<std::pair<ProbeSizes, ProbeSizes>, 9> kProbes = {{
+    {{2, 320, 320, 8}, {3, 640, 640, 16}},
+    {{2, 64, 64, 64}, {3, 128, 128, 128}},
+    {{2, 48, 320, 1}, {3, 48, 640, 2}},
+    {{2, 32, 320, 8}, {3, 32, 640, 8}},
+    {{2, 224, 224, 32}, {3, 224, 224, 32}},
+    {{1, 320, 320, 8}, {1, 640, 640, 16}},
+    {{1, 48, 320, 64}, {1, 48, 640, 128}},
+    {{1, 224, 224, 8}, {1, 224, 224, 8}},
+    {{1, 1, 1, 1}, {1, 1, 1, 1}},
 }};
 
 std::vector<Shape> ProbeShapes(const Graph& graph, const ProbeSizes& sizes) {
@@ -182,9 +187,10 @@ std::vector<Shape> ProbeShapes(const Graph& graph, const ProbeSizes& sizes) {
     Shape shape = graph.value(input.value).type.shape;
     for (size_t d = 0; d < shape.size(); ++d) {
       if (input.symbols[d].empty()) continue;
-      const int64_t size = d == 0             ? sizes.first
-                           : shape.size() > 3 ? sizes.spatial
-                                              : sizes.other;
+      const int64_t size = d == 0              ? sizes.first
+                           : shape.size() <= 3 ? sizes.other
+                           : d == 2            ? sizes.height
+                                               : sizes.width;
       shape[d] = by_symbol.try_emplace(input.symbols[d], size).first->second;
     }
     shapes.push_back(std::move(shape));

@@ -10,6 +10,7 @@
 #include "server/commands/config_commands.h"
 #include "server/commands/inspect.h"
 #include "server/commands/quantize.h"
+#include "server/commands/serve.h"
 #include "server/commands/version.h"
 
 namespace octet::server {
@@ -17,6 +18,7 @@ namespace {
 
 std::vector<Command> Commands() {
   std::vector<Command> commands = ConfigCommands();
+  commands.push_back(ServeCommand(Serve));
   commands.push_back(QuantizeCommand(Quantize));
   commands.push_back(InspectCommand(Inspect));
   commands.push_back(BenchCommand(Bench));

@@ -40,12 +40,14 @@ ModelLoader MakeModelLoader(const Config& config) {
     const ModelConfig settings = config.ForModel(source.name);
     runtime::LoadOptions options =
         ToLoadOptions(settings, ResolveExecution(settings.execution).threads_per_stream);
+    std::string last_stage;
     options.progress = [&](absl::string_view stage, const std::string& detail) {
       if (progress) progress(absl::StrCat(stage, ": ", detail));
-      LogDebug("loading", {{"model", source.name},
-                           {"version", source.version},
-                           {"stage", stage},
-                           {"detail", detail}});
+      // Each stage once; its steps are for those who look closely.
+      const auto log = stage == last_stage ? LogDebug : LogInfo;
+      last_stage = std::string(stage);
+      log(absl::StrCat("loading: ", stage),
+          {{"model", source.name}, {"version", source.version}, {"detail", detail}});
     };
     OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const runtime::CompiledModel> model,
                            runtime::LoadModel(source.file.string(), options));

@@ -1,0 +1,169 @@
+#include <pthread.h>
+#include <signal.h>
+
+#include <string>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "kernels/cpu.h"
+#include "server/commands/serve.h"
+#include "server/engine/load_options.h"
+#include "server/engine/model_loader.h"
+#include "server/log.h"
+#include "server/server.h"
+
+namespace octet::server {
+namespace {
+
+VersionPolicy ToVersionPolicy(const VersionPolicyConfig& config) {
+  VersionPolicy policy;
+  policy.kind = static_cast<VersionPolicy::Kind>(config.kind);
+  policy.latest = config.latest;
+  policy.versions = config.versions;
+  return policy;
+}
+
+ModelSettings ToModelSettings(const ModelConfig& model) {
+  return {.versions = ToVersionPolicy(model.version_policy),
+          .batching = {.max_batch_size = model.batching.max_batch_size,
+                       .max_queue_delay =
+                           absl::Microseconds(model.batching.max_queue_delay_microseconds),
+                       .max_queue_size = model.batching.max_queue_size,
+                       .streams = ResolveExecution(model.execution).streams}};
+}
+
+ServerOptions ToServerOptions(const Config& config) {
+  const ServerConfig& server = config.server;
+  ServerOptions options{.grpc = {.address = server.address,
+                                 .port = server.grpc_port,
+                                 .max_request_bytes = server.max_request_bytes,
+                                 .tls = {.certificate = server.tls.certificate,
+                                         .private_key = server.tls.key,
+                                         .client_ca = server.tls.client_ca},
+                                 .version = OCTET_VERSION},
+                        .http_port = server.http_port,
+                        .drain = absl::Seconds(server.drain_seconds),
+                        .isa = kernels::InstructionSet(),
+                        .onednn_version = kernels::OneDnnVersion()};
+  options.models.repository = config.model_repository;
+  options.models.defaults = ToModelSettings(config.ForModel(""));
+  options.models.strict_readiness = server.strict_readiness;
+  options.models.loader = MakeModelLoader(config);
+  for (const ModelConfig& model : config.models) {
+    options.models.models.push_back({model.name, model.path, ToModelSettings(model)});
+  }
+  return options;
+}
+
+std::string NumpyType(DataType type) {
+  switch (type) {
+    case DataType::kFloat32:
+      return "float32";
+    case DataType::kFloat64:
+      return "float64";
+    case DataType::kFloat16:
+      return "float16";
+    case DataType::kBool:
+      return "bool";
+    default: {
+      std::string name(Name(type));
+      for (char& letter : name) letter = static_cast<char>(std::tolower(letter));
+      return name;
+    }
+  }
+}
+
+// A call in Python that works as it is pasted.
+std::string ClientCall(const ServableModel& servable, int port) {
+  const runtime::CompiledModel& model = servable.model();
+  std::string code = absl::StrFormat(
+      "  import numpy as np, tritonclient.grpc as grpc\n"
+      "  client = grpc.InferenceServerClient('localhost:%d')\n"
+      "  inputs = []\n",
+      port);
+  for (const runtime::TensorSpec& input : model.inputs()) {
+    Shape shape = input.shape;
+    for (int64_t& dim : shape) dim = dim == kUnknownDim ? 1 : dim;
+    const std::string dims = absl::StrJoin(shape, ", ");
+    absl::StrAppendFormat(
+        &code,
+        "  x = grpc.InferInput('%s', [%s], '%s')\n"
+        "  x.set_data_from_numpy(np.zeros([%s], '%s')); inputs.append(x)\n",
+        input.name, dims, Name(input.dtype), dims, NumpyType(input.dtype));
+  }
+  absl::StrAppendFormat(&code, "  print(client.infer('%s', inputs).as_numpy('%s'))\n",
+                        servable.name(), model.outputs().front().name);
+  return code;
+}
+
+void PrintModels(Server& server, Console& console) {
+  for (const ModelStatus& status : server.models().Index()) {
+    if (status.state == ModelState::kFailed) {
+      console.out << "  " << status.name << "/" << status.version << "  FAILED: " << status.reason
+                  << "\n";
+    }
+  }
+  const auto ready = server.models().Ready();
+  for (const auto& servable : ready) {
+    const runtime::CompiledModel& model = servable->model();
+    const runtime::MemoryLedger memory = model.memory();
+    const runtime::ModelSummary& summary = model.summary();
+    console.out << absl::StrFormat(
+        "  %s/%d  %s%s  weights %d of %d bytes  loaded in %.2f s\n", servable->name(),
+        servable->version(), summary.mode,
+        summary.mode == "int8"
+            ? absl::StrFormat(" (%s, %.0f %% of MACs, output SQNR %.1f dB)", summary.calibration,
+                              100 * summary.int8_mac_share, summary.output_sqnr_db)
+            : "",
+        memory.served_weight_bytes, memory.float32_weight_bytes, summary.load_seconds);
+  }
+  if (!ready.empty()) {
+    console.out << "\nA call from Python (pip install 'tritonclient[grpc]'):\n"
+                << ClientCall(*ready.front(), server.grpc_port()) << "\n";
+  }
+  console.out << std::flush;
+}
+
+// Blocks SIGTERM and SIGINT in this thread and in those that it starts, so that they can be waited
+// for.
+sigset_t BlockStopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+}  // namespace
+
+absl::Status Serve(const ServeOptions& options, Console& console) {
+  const sigset_t signals = BlockStopSignals();
+  const std::string& address = options.config.server.address;
+  OCTET_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
+                         Server::Start(ToServerOptions(options.config)));
+  LogInfo("listening", {{"grpc", absl::StrCat(address, ":", server->grpc_port())},
+                        {"http", absl::StrCat(address, ":", server->http_port())},
+                        {"isa", kernels::InstructionSet()}});
+  console.out << absl::StrFormat("gRPC  %s:%d (Open Inference Protocol, KServe v2)\n"
+                                 "HTTP  http://%s:%d/metrics /healthz/live /healthz/ready\n",
+                                 address, server->grpc_port(), address, server->http_port())
+              << std::flush;
+  // The summary needs the models; a signal may come first.
+  std::thread summary([&] {
+    server->models().AwaitLoads(absl::InfiniteFuture());
+    PrintModels(*server, console);
+  });
+  int signal = 0;
+  sigwait(&signals, &signal);
+  LogInfo("draining", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
+  server->Drain();
+  summary.join();
+  LogInfo("stopped");
+  return absl::OkStatus();
+}
+
+}  // namespace octet::server

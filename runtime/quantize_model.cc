@@ -146,7 +146,7 @@ class ModelQuantizer {
       }
       if (held_out_.empty()) break;  // nothing to compare them by
     }
-    if (!held_out_.empty()) OCTET_RETURN_IF_ERROR(MoveWorstToFloat(*best));
+    if (!held_out_.empty()) OCTET_RETURN_IF_ERROR(RefineWorst(*best));
     report_.output_sqnr_db = held_out_.empty() ? 0 : best->sqnr_db;
     best_ = std::move(best->graph);
     return absl::OkStatus();
@@ -224,9 +224,8 @@ class ModelQuantizer {
     return quantizers;
   }
 
-  // Greedy: the layer whose quantization alone makes the most noise goes first.
-  absl::Status MoveWorstToFloat(Attempt& best) {
-    if (best.sqnr_db >= options_.target_sqnr_db) return absl::OkStatus();
+  // The layers that static int8 made, the one that alone makes the most noise first.
+  absl::StatusOr<std::vector<size_t>> BySensitivity() {
     std::vector<size_t> order;
     for (size_t i = 0; i < layers_.size(); ++i) {
       if (precisions_[layers_[i]] != Precision::kInt8 || RuleFor(report_.layers[i].node)) continue;
@@ -242,24 +241,25 @@ class ModelQuantizer {
     std::stable_sort(order.begin(), order.end(), [this](size_t a, size_t b) {
       return report_.layers[a].alone_sqnr_db < report_.layers[b].alone_sqnr_db;
     });
-    int64_t float_macs = 0;
+    return order;
+  }
+
+  // While the target is missed, the worst layers get more precise: matrix products first take their
+  // ranges token by token, which stays int8; then layers go to float, as far as the budget allows.
+  absl::Status RefineWorst(Attempt& best) {
+    if (best.sqnr_db >= options_.target_sqnr_db) return absl::OkStatus();
+    OCTET_ASSIGN_OR_RETURN(const std::vector<size_t> order, BySensitivity());
     for (const size_t i : order) {
-      if (best.sqnr_db >= options_.target_sqnr_db) break;
-      LayerReport& layer = report_.layers[i];
-      const auto budget =
-          static_cast<int64_t>(options_.max_float_fraction * static_cast<double>(total_macs_));
-      if (float_macs + layer.macs > budget) continue;
-      quant::LayerPrecisions next = precisions_;
-      next[layers_[i]] = Precision::kFloat32;
-      OCTET_ASSIGN_OR_RETURN(Attempt attempt, Try(next, report_.activation_algorithm));
-      if (attempt.sqnr_db <= best.sqnr_db) continue;
-      layer.precision = Precision::kFloat32;
-      layer.reason = absl::StrFormat("alone it leaves %.1f dB; without it the output has %.1f dB",
-                                     layer.alone_sqnr_db, attempt.sqnr_db);
-      precisions_ = std::move(next);
-      float_macs += layer.macs;
-      best = std::move(attempt);
-      Progress("keep in float", absl::StrCat(layer.node, ": ", layer.reason));
+      if (report_.layers[i].op == "Conv") continue;  // sample by sample is slow
+      OCTET_RETURN_IF_ERROR(Refine(i, Precision::kInt8Dynamic, best).status());
+    }
+    int64_t float_macs = 0;
+    const auto budget =
+        static_cast<int64_t>(options_.max_float_fraction * static_cast<double>(total_macs_));
+    for (const size_t i : order) {
+      if (float_macs + report_.layers[i].macs > budget) continue;
+      OCTET_ASSIGN_OR_RETURN(const bool moved, Refine(i, Precision::kFloat32, best));
+      if (moved) float_macs += report_.layers[i].macs;
     }
     if (best.sqnr_db < options_.target_sqnr_db) {
       report_.warnings.push_back(absl::StrFormat(
@@ -268,6 +268,23 @@ class ModelQuantizer {
           best.sqnr_db, options_.target_sqnr_db));
     }
     return absl::OkStatus();
+  }
+
+  // Gives one layer another precision, if the target is still missed and that helps.
+  absl::StatusOr<bool> Refine(size_t index, Precision precision, Attempt& best) {
+    if (best.sqnr_db >= options_.target_sqnr_db) return false;
+    quant::LayerPrecisions next = precisions_;
+    next[layers_[index]] = precision;
+    OCTET_ASSIGN_OR_RETURN(Attempt attempt, Try(next, report_.activation_algorithm));
+    if (attempt.sqnr_db <= best.sqnr_db) return false;
+    LayerReport& layer = report_.layers[index];
+    layer.precision = precision;
+    layer.reason = absl::StrFormat("static int8 alone leaves %.1f dB; so the output has %.1f dB",
+                                   layer.alone_sqnr_db, attempt.sqnr_db);
+    precisions_ = std::move(next);
+    best = std::move(attempt);
+    Progress("refine", absl::StrCat(layer.node, ": ", Name(precision), ", ", layer.reason));
+    return true;
   }
 
   void FillReport() {

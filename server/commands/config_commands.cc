@@ -9,7 +9,9 @@
 namespace octet::server {
 namespace {
 
-const Argument kFile{.name = "FILE", .help = "Configuration file (YAML)", .required = true};
+Argument FileArgument() {
+  return {.name = "FILE", .help = "Configuration file (YAML)", .required = true};
+}
 
 absl::StatusOr<Action> PrepareCheck(const Arguments& arguments) {
   const std::string path = arguments.Get("FILE");
@@ -46,13 +48,13 @@ std::vector<Command> ConfigCommands() {
        .details = "Example:\n  octet config check octet.yaml\n\n"
                   "Exit codes: 0 the file is right, 2 it is not (the reason is on the standard "
                   "error).\n",
-       .arguments = {kFile},
+       .arguments = {FileArgument()},
        .prepare = PrepareCheck},
       {.name = "config explain",
        .summary = "Show every setting with its value, where that comes from, and its meaning",
        .details = "Example:\n  octet config explain octet.yaml\n\n"
                   "Exit codes: 0 done, 2 the file is wrong.\n",
-       .arguments = {kFile},
+       .arguments = {FileArgument()},
        .prepare = PrepareExplain},
       {.name = "config reference",
        .summary = "Print the reference of all settings (Markdown)",

@@ -63,7 +63,7 @@ absl::StatusOr<ModelOptions> ParseModelOptions(const Arguments& arguments) {
 
 absl::StatusOr<InputShape> ParseInputShape(absl::string_view text) {
   const size_t equals = text.rfind('=');
-  const absl::Status wrong = absl::InvalidArgumentError(
+  absl::Status wrong = absl::InvalidArgumentError(
       absl::StrCat("--shape: must be NAME=1x3x224x224, not ", Quoted(text)));
   if (equals == absl::string_view::npos || equals == 0) return wrong;
   InputShape shape;

@@ -128,7 +128,8 @@ void VisitFields(const Fields<Struct>& fields, const Struct& from, const std::st
 
 // A row for one value.
 template <typename Struct, typename T>
-Field<Struct> Value(std::string key, T Struct::* member, ValueForm<T> form, std::string help) {
+Field<Struct> Value(std::string key, T Struct::* member, const ValueForm<T>& form,
+                    std::string help) {
   Field<Struct> field{std::move(key), form.text, std::move(help)};
   field.print = [member, form](const Struct& from) { return form.print(from.*member); };
   field.read = [member, form](const ConfigNode& node, const std::string& path,

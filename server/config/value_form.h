@@ -85,9 +85,9 @@ ValueForm<T> Choice(const std::vector<std::pair<std::string, T>>& choices) {
 
 ValueForm<double> Real(double least, double most);
 ValueForm<bool> Boolean();
-ValueForm<std::string> Text(std::string text);          // one or more characters
-ValueForm<std::string> Path(std::string text);          // resolved; null: none
+ValueForm<std::string> Text(std::string text);                       // one or more characters
+ValueForm<std::string> Path(std::string text);                       // resolved; null: none
 ValueForm<std::string> Word(const std::vector<std::string>& words);  // one of these
-ValueForm<VersionPolicyConfig> VersionPolicyForm();           // latest, {latest: N}, all, {specific: []}
+ValueForm<VersionPolicyConfig> VersionPolicyForm();  // latest, {latest: N}, all, {specific: []}
 
 }  // namespace octet::server

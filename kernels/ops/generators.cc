@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "kernels/element_type.h"
 #include "kernels/infer.h"
 #include "kernels/int_list.h"
 #include "kernels/operator.h"
@@ -102,8 +101,10 @@ absl::Status ReferenceRange(const graph::Node&, std::span<const ConstTensorView>
 // --- EyeLike ---
 
 absl::StatusOr<std::vector<TensorType>> InferEyeLike(const InferContext& context) {
-  OCTET_ASSIGN_OR_RETURN(const DataType type,
-                         TypeAttribute(context.node(), "dtype", context.input(0).dtype));
+  DataType type = context.input(0).dtype;
+  if (context.node().Has("dtype")) {
+    OCTET_ASSIGN_OR_RETURN(type, ElementTypeOf(context.node().Int("dtype", 0)));
+  }
   if (context.rank(0) != 2) {
     return absl::InvalidArgumentError(
         absl::StrCat("expected a matrix, found shape ", ToText(context.shape(0))));
@@ -131,7 +132,7 @@ absl::Status ReferenceEyeLike(const graph::Node& node, std::span<const ConstTens
 absl::StatusOr<std::vector<TensorType>> InferWindow(const InferContext& context) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<int64_t> size, IntList(context, 0, ""));
   OCTET_ASSIGN_OR_RETURN(const DataType type,
-                         TypeAttribute(context.node(), "output_datatype", DataType::kFloat32));
+                         ElementTypeOf(context.node().Int("output_datatype", 1)));
   if (size.size() != 1) return absl::InvalidArgumentError("the size must be one number");
   if (ComputeType(type) != DataType::kFloat32) {
     return absl::UnimplementedError(absl::StrCat("a window of ", Name(type)));

@@ -1,4 +1,4 @@
-// ScatterElements (Scatter before opset 11) and ScatterND. Indices come with the request: every one
+// ScatterElements (Scatter before opset 11), ScatterND and TensorScatter. Indices come with the request: every one
 // is checked before it is written through.
 
 #include <algorithm>
@@ -179,6 +179,64 @@ absl::Status ReferenceScatterNd(const graph::Node& node, std::span<const ConstTe
   });
 }
 
+// --- TensorScatter ---
+
+constexpr int kUpdate = 1, kWriteIndices = 2;
+
+absl::StatusOr<std::vector<TensorType>> InferTensorScatter(const InferContext& context) {
+  const Shape& cache = context.shape(kData);
+  const Shape& update = context.shape(kUpdate);
+  const std::string mode = context.node().String("mode", "linear");
+  OCTET_RETURN_IF_ERROR(ExpectType(context, kUpdate, context.input(kData).dtype));
+  OCTET_ASSIGN_OR_RETURN(const int axis,
+                         NormalizeAxis(context.node().Int("axis", -2), context.rank(kData)));
+  bool fits = axis > 0 && update.size() == cache.size() && (mode == "linear" || mode == "circular");
+  for (int d = 0; fits && d < context.rank(kData); ++d) {
+    fits = d == axis ? update[d] <= cache[d] : update[d] == cache[d];
+  }
+  if (context.has_input(kWriteIndices)) {
+    OCTET_RETURN_IF_ERROR(ExpectIndices(context, kWriteIndices));
+    fits = fits && context.shape(kWriteIndices) == Shape{cache[0]};
+  }
+  if (fits) return SameAsInput(context);
+  return absl::InvalidArgumentError(absl::StrCat("an update of shape ", ToText(update),
+                                                 " does not fit a cache of shape ", ToText(cache),
+                                                 " along axis ", axis, " in mode ", mode));
+}
+
+// Writes each batch entry's rows into its cache from a position of its own on.
+absl::Status ReferenceTensorScatter(const graph::Node& node,
+                                    std::span<const ConstTensorView> inputs,
+                                    std::span<TensorView> outputs) {
+  CopyData(inputs, outputs);
+  const Shape& cache = inputs[kData].shape;
+  const Shape& update = inputs[kUpdate].shape;
+  OCTET_ASSIGN_OR_RETURN(const int axis_or,
+                         NormalizeAxis(node.Int("axis", -2), inputs[kData].rank()));
+  const auto axis = static_cast<size_t>(axis_or);
+  const bool circular = node.String("mode", "linear") == "circular";
+  std::vector<int64_t> starts(static_cast<size_t>(cache[0]), 0);
+  if (inputs.size() > kWriteIndices && inputs[kWriteIndices].present()) {
+    starts = Ints(inputs[kWriteIndices]);
+  }
+  const size_t row = static_cast<size_t>(Product(cache, axis + 1, cache.size())) *
+                     ByteSize(inputs[kData].dtype);
+  const int64_t entries = Product(cache, 1, axis), size = cache[axis], rows = update[axis];
+  const std::byte* from = inputs[kUpdate].data;
+  std::byte* to = outputs[0].data;
+  for (int64_t batch = 0; batch < cache[0]; ++batch) {
+    const int64_t start = starts[batch];
+    if (start < 0 || start > (circular ? size - 1 : size - rows)) return IndexError(start, size);
+    for (int64_t entry = 0; entry < entries; ++entry, to += static_cast<size_t>(size) * row) {
+      for (int64_t i = 0; i < rows; ++i, from += row) {
+        const int64_t position = (start + i) % size;
+        std::memcpy(to + static_cast<size_t>(position) * row, from, row);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 constexpr Operator Scattering(absl::string_view type, graph::InferFn infer,
                               graph::ReferenceFn reference) {
   return {.schema = {.type = type,
@@ -192,6 +250,12 @@ constexpr Operator kOperators[] = {
     Scattering("Scatter", InferScatterElements, ReferenceScatterElements),
     Scattering("ScatterElements", InferScatterElements, ReferenceScatterElements),
     Scattering("ScatterND", InferScatterNd, ReferenceScatterNd),
+    {.schema = {.type = "TensorScatter",
+                .since_version = 24,
+                .min_inputs = 2,
+                .max_inputs = 3,
+                .infer = InferTensorScatter,
+                .reference = ReferenceTensorScatter}},
 };
 
 }  // namespace

@@ -138,7 +138,7 @@ class DynamicLowering {
           return Tensor::Scalar<int64_t>(RowsForSums(ColumnSums(view)));
         }));
     const int64_t extra = rows.As<int64_t>()[0];
-    constexpr int64_t kAlways = 16;
+    constexpr int64_t kAlways = 32;
     symmetric_ = extra > std::max(kAlways, depth_ / 8);
     constexpr int64_t kMultiple = 4;  // one VNNI instruction adds four products
     const int64_t wanted = symmetric_ ? depth_ : depth_ + extra;

@@ -7,6 +7,9 @@
 
 namespace octet::graph {
 
+// Operators of ONNX Runtime's optimizers become the ONNX operators they were fused from.
+absl::StatusOr<int> ExpandFusions(Graph& graph);
+
 // Nodes whose inputs are all constant become constants.
 absl::StatusOr<int> FoldConstants(Graph& graph);
 

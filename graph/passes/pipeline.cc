@@ -7,9 +7,13 @@
 
 namespace octet::graph {
 
+std::span<const Pass> ExpansionPipeline() { return FloatPipeline().first(1); }
+
 std::span<const Pass> FloatPipeline() {
   static constexpr auto kPasses = std::to_array<Pass>({
-      // First: later patterns match constants, not the nodes that compute them.
+      // Before all others: what it puts in has patterns and constants for them.
+      {"expand_fusions", ExpandFusions},
+      // Early: later patterns match constants, not the nodes that compute them.
       {"fold_constants", FoldConstants},
       {"remove_identity", RemoveIdentity},
       // Before calibration, so that ranges are those of the weights that will be quantized.

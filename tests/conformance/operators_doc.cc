@@ -27,7 +27,8 @@ constexpr char kIntroduction[] =
     "importer.\n\n"
     "- **Opsets**: the meanings that are known; a meaning holds until the next one.\n"
     "- **Kernel**: *oneDNN* for operators with kernels of their own (in forms that no kernel takes,\n"
-    "  the plain implementation runs), *plain* for the others.\n"
+    "  the plain implementation runs), *plain* for the others, *spelled out* for those that are\n"
+    "  replaced by simpler operators when the model is loaded.\n"
     "- **int8**: *computes* multiplies in int8; *combines* works on codes with a quantizer for each\n"
     "  operand; *carries* moves codes unchanged; empty: runs in float32.\n\n"
     "| Operator | Opsets | Kernel | int8 |\n"
@@ -45,6 +46,11 @@ absl::string_view QuantColumn(graph::QuantRole role) {
       break;
   }
   return "";
+}
+
+absl::string_view KernelColumn(const graph::OpSchema& schema) {
+  if (kernels::OperatorOf(schema).lower != nullptr) return "oneDNN";
+  return schema.reference != nullptr ? "plain" : "spelled out";
 }
 
 std::string Opsets(const std::vector<const graph::OpSchema*>& meanings, bool onnx_domain) {
@@ -74,7 +80,7 @@ std::string Document() {
   for (const auto& [type, meanings] : operators) {
     const graph::OpSchema& newest = *meanings.back();
     absl::StrAppend(&text, "| ", type, " | ", Opsets(meanings, !absl::StrContains(type, '.')),
-                    " | ", kernels::OperatorOf(newest).lower != nullptr ? "oneDNN" : "plain",
+                    " | ", KernelColumn(newest),
                     " | ", QuantColumn(newest.quant), " |\n");
   }
   return text;

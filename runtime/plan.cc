@@ -92,8 +92,7 @@ absl::StatusOr<PlanRunner> PlanRunner::Create(std::shared_ptr<const Plan> plan) 
   return runner;
 }
 
-absl::StatusOr<std::vector<Tensor>> PlanRunner::Run(std::span<const Tensor> inputs) {
-  const kernels::Program& program = bound_->plan().program;
+absl::Status PlanRunner::Load(std::span<const Tensor> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     const TensorView to = bound_->input(i);
     if (inputs[i].dtype() != to.dtype || inputs[i].shape() != to.shape) {
@@ -103,6 +102,12 @@ absl::StatusOr<std::vector<Tensor>> PlanRunner::Run(std::span<const Tensor> inpu
     }
     if (to.byte_size() > 0) std::memcpy(to.data, inputs[i].data(), to.byte_size());
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Tensor>> PlanRunner::Run(std::span<const Tensor> inputs) {
+  const kernels::Program& program = bound_->plan().program;
+  OCTET_RETURN_IF_ERROR(Load(inputs));
   OCTET_RETURN_IF_ERROR(bound_->Run());
   std::vector<Tensor> outputs;
   for (size_t i = 0; i < program.outputs.size(); ++i) {

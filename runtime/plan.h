@@ -71,7 +71,10 @@ class BoundPlan {
 class PlanRunner {
  public:
   static absl::StatusOr<PlanRunner> Create(std::shared_ptr<const Plan> plan);
-  // Inputs in the graph's order, in the engine's types and the plan's shapes.
+  // Inputs in the graph's order, in the engine's types and the plan's shapes. A run may overwrite
+  // them: each needs its own Load().
+  absl::Status Load(std::span<const Tensor> inputs);
+  // Load(), run, and a copy of the outputs.
   absl::StatusOr<std::vector<Tensor>> Run(std::span<const Tensor> inputs);
   BoundPlan& bound() { return *bound_; }
 

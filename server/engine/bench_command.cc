@@ -21,13 +21,15 @@ double SecondsSince(Clock::time_point start) {
 }
 
 // Seconds of each run, for at least `seconds` and ten runs.
-absl::StatusOr<std::vector<double>> Measure(runtime::BoundPlan& plan, double seconds) {
+absl::StatusOr<std::vector<double>> Measure(runtime::PlanRunner& runner,
+                                            const std::vector<Tensor>& inputs, double seconds) {
   constexpr size_t kMinRuns = 10;
   std::vector<double> runs;
   for (const Clock::time_point start = Clock::now();
        runs.size() < kMinRuns || SecondsSince(start) < seconds;) {
     const Clock::time_point begin = Clock::now();
-    OCTET_RETURN_IF_ERROR(plan.Run());
+    OCTET_RETURN_IF_ERROR(runner.Load(inputs));
+    OCTET_RETURN_IF_ERROR(runner.bound().Run());
     runs.push_back(SecondsSince(begin));
   }
   std::sort(runs.begin(), runs.end());
@@ -51,10 +53,10 @@ absl::Status Bench(const BenchOptions& options, Console& console) {
   OCTET_ASSIGN_OR_RETURN(const std::shared_ptr<const runtime::Plan> plan,
                          runtime::MakePlan(model.graph, shapes, weights));
   OCTET_ASSIGN_OR_RETURN(runtime::PlanRunner runner, runtime::PlanRunner::Create(plan));
-  OCTET_RETURN_IF_ERROR(runner.Run(ExampleInputs(model, shapes)).status());
-  OCTET_RETURN_IF_ERROR(Measure(runner.bound(), options.seconds / 5).status());  // warm up
+  const std::vector<Tensor> inputs = ExampleInputs(model, shapes);
+  OCTET_RETURN_IF_ERROR(Measure(runner, inputs, options.seconds / 5).status());  // warm up
   OCTET_ASSIGN_OR_RETURN(const std::vector<double> runs,
-                         Measure(runner.bound(), options.seconds));
+                         Measure(runner, inputs, options.seconds));
   const double median = runs[runs.size() / 2];
   console.out << absl::StrFormat(
       "runs %d  batch %d  threads %d\n"

@@ -85,9 +85,11 @@ absl::Status Inspect(const InspectOptions& options, Console& console) {
   OCTET_ASSIGN_OR_RETURN(const std::shared_ptr<const runtime::Plan> plan,
                          runtime::MakePlan(model.graph, shapes, weights));
   OCTET_ASSIGN_OR_RETURN(runtime::PlanRunner runner, runtime::PlanRunner::Create(plan));
-  OCTET_RETURN_IF_ERROR(runner.Run(ExampleInputs(model, shapes)).status());
+  const std::vector<Tensor> inputs = ExampleInputs(model, shapes);
+  OCTET_RETURN_IF_ERROR(runner.Run(inputs).status());  // warm up
   std::vector<std::vector<int64_t>> runs;
   for (int run = 0; run < kTimedRuns; ++run) {
+    OCTET_RETURN_IF_ERROR(runner.Load(inputs));
     OCTET_ASSIGN_OR_RETURN(std::vector<int64_t> times, runner.bound().TimedRun());
     runs.push_back(std::move(times));
   }

@@ -11,7 +11,7 @@
 
 namespace octet::server {
 
-// `versions` are all that are ready, newest first.
+// `versions` are all that are ready.
 void FillMetadata(const ServableModel& model, const std::vector<std::string>& versions,
                   inference::ModelMetadataResponse& response);
 

@@ -9,7 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "base/status.h"
-#include "server/models/quoted.h"
+#include "server/models/quote.h"
 
 namespace octet::server {
 namespace {
@@ -39,7 +39,7 @@ std::string ShapeText(const Dims& dims) {
 std::string Names(std::span<const TensorSpec> specs) {
   return absl::StrJoin(specs.first(std::min<size_t>(specs.size(), 16)), ", ",
                        [](std::string* out, const TensorSpec& spec) {
-                         absl::StrAppend(out, Quoted(spec.name));
+                         absl::StrAppend(out, Quote(spec.name));
                        });
 }
 
@@ -121,21 +121,21 @@ absl::StatusOr<absl::InlinedVector<int, 8>> MatchInputs(const ModelInferRequest&
     const InputTensor& input = head.inputs(i);
     const int index = IndexOf(model.inputs, input.name());
     if (index < 0) {
-      return Invalid("unexpected input ", Quoted(input.name()), ", expected ",
+      return Invalid("unexpected input ", Quote(input.name()), ", expected ",
                      Names(model.inputs));
     }
     if (order[index] >= 0) {
-      return Invalid("input ", Quoted(input.name()), " already exists in the request");
+      return Invalid("input ", Quote(input.name()), " already exists in the request");
     }
     if (AsksForSharedMemory(input.parameters())) {
-      return Invalid("input ", Quoted(input.name()),
+      return Invalid("input ", Quote(input.name()),
                      ": shared memory is not supported; send the tensor in the request");
     }
     order[index] = i;
   }
   for (size_t i = 0; i < order.size(); ++i) {
     if (order[i] < 0) {
-      return Invalid("input ", Quoted(model.inputs[i].name), " is missing: expected ",
+      return Invalid("input ", Quote(model.inputs[i].name), " is missing: expected ",
                      model.inputs.size(), " inputs, received ", head.inputs_size());
     }
   }
@@ -160,11 +160,11 @@ absl::Status CheckRepresentation(const InferRequest& request) {
   for (const InputTensor& input : head.inputs()) {
     const bool typed = ContentsSize(input.contents()) > 0;
     if (raw != 0 && typed) {
-      return Invalid("input ", Quoted(input.name()),
+      return Invalid("input ", Quote(input.name()),
                      ": contents must be empty where raw_input_contents is used");
     }
     if (raw == 0 && !typed) {
-      return Invalid("input ", Quoted(input.name()),
+      return Invalid("input ", Quote(input.name()),
                      ": expected raw_input_contents or contents, received neither");
     }
   }
@@ -173,8 +173,8 @@ absl::Status CheckRepresentation(const InferRequest& request) {
 
 absl::Status CheckDataType(const InputTensor& input, const TensorSpec& spec) {
   if (input.datatype() == Name(spec.dtype)) return absl::OkStatus();
-  return Invalid("input ", Quoted(input.name()), ": expected datatype ", Name(spec.dtype),
-                 ", received ", Quoted(input.datatype()));
+  return Invalid("input ", Quote(input.name()), ": expected datatype ", Name(spec.dtype),
+                 ", received ", Quote(input.datatype()));
 }
 
 absl::Status CheckShape(const InputTensor& input, const TensorSpec& spec, bool batched) {
@@ -185,7 +185,7 @@ absl::Status CheckShape(const InputTensor& input, const TensorSpec& spec, bool b
     fits = spec.shape[i] == kUnknownDim ? dim >= 1 : dim == spec.shape[i];
   }
   if (fits) return absl::OkStatus();
-  return Invalid("input ", Quoted(input.name()), ": expected shape ", ShapeText(spec.shape),
+  return Invalid("input ", Quote(input.name()), ": expected shape ", ShapeText(spec.shape),
                  ", received ", ShapeText(dims));
 }
 
@@ -194,13 +194,13 @@ absl::StatusOr<int64_t> CheckBatch(const ModelInferRequest& head, int64_t max_ba
   const InputTensor& first = head.inputs(0);
   const int64_t batch = first.shape(0);
   if (batch < 1 || batch > max_batch_size) {
-    return Invalid("input ", Quoted(first.name()), ": batch size must be from 1 to ",
+    return Invalid("input ", Quote(first.name()), ": batch size must be from 1 to ",
                    max_batch_size, " (max_batch_size), received ", batch);
   }
   for (const InputTensor& input : head.inputs()) {
     if (input.shape(0) != batch) {
-      return Invalid("batch size must be the same for all inputs: ", Quoted(first.name()), " has ",
-                     batch, ", ", Quoted(input.name()), " has ", input.shape(0));
+      return Invalid("batch size must be the same for all inputs: ", Quote(first.name()), " has ",
+                     batch, ", ", Quote(input.name()), " has ", input.shape(0));
     }
   }
   return batch;
@@ -286,15 +286,15 @@ absl::Status TakeTyped(const InputTensor& input, const TensorSpec& spec, size_t 
                        Piece& bytes, std::vector<std::unique_ptr<std::byte[]>>& narrowed) {
   const TypedField field = FieldOf(input.contents(), spec.dtype);
   if (field.name.empty()) {
-    return Invalid("input ", Quoted(input.name()), ": ", Name(spec.dtype),
+    return Invalid("input ", Quote(input.name()), ": ", Name(spec.dtype),
                    " has no typed contents; use raw_input_contents");
   }
   if (ContentsSize(input.contents()) != field.count) {
-    return Invalid("input ", Quoted(input.name()), ": expected elements of ", Name(spec.dtype),
+    return Invalid("input ", Quote(input.name()), ": expected elements of ", Name(spec.dtype),
                    " in ", field.name, " only, received some in another field");
   }
   if (static_cast<size_t>(field.count) != elements) {
-    return Invalid("input ", Quoted(input.name()), ": expected ", elements, " elements in ",
+    return Invalid("input ", Quote(input.name()), ": expected ", elements, " elements in ",
                    field.name, ", received ", field.count);
   }
   bytes = field.bytes;
@@ -303,7 +303,7 @@ absl::Status TakeTyped(const InputTensor& input, const TensorSpec& spec, size_t 
   int64_t out_of_range = 0;
   std::unique_ptr<std::byte[]> block = NarrowedTo(spec.dtype, input.contents(), out_of_range);
   if (block == nullptr) {
-    return Invalid("input ", Quoted(input.name()), ": ", out_of_range, " in ", field.name,
+    return Invalid("input ", Quote(input.name()), ": ", out_of_range, " in ", field.name,
                    " is out of the range of ", Name(spec.dtype));
   }
   bytes = {block.get(), elements * ByteSize(spec.dtype)};
@@ -327,7 +327,7 @@ absl::Status TakePayload(const InferRequest& request, int index, const TensorSpe
   tensor.shape.assign(input.shape().begin(), input.shape().end());
   const absl::StatusOr<size_t> size = CheckedByteSize(spec.dtype, tensor.shape);
   if (!size.ok()) {
-    return Invalid("input ", Quoted(input.name()), ": ", size.status().message());
+    return Invalid("input ", Quote(input.name()), ": ", size.status().message());
   }
   if (request.raw_inputs.empty()) {
     Piece bytes;
@@ -338,11 +338,11 @@ absl::Status TakePayload(const InferRequest& request, int index, const TensorSpe
   }
   const RawInput& raw = request.raw_inputs[index];
   if (raw.size != *size) {
-    return Invalid("input ", Quoted(input.name()), ": expected ", *size, " bytes for ",
+    return Invalid("input ", Quote(input.name()), ": expected ", *size, " bytes for ",
                    Name(spec.dtype), " ", ShapeText(tensor.shape), ", received ", raw.size);
   }
   if (spec.dtype == DataType::kBool && !AreBools(raw)) {
-    return Invalid("input ", Quoted(input.name()), ": BOOL elements must be bytes of 0 or 1");
+    return Invalid("input ", Quote(input.name()), ": BOOL elements must be bytes of 0 or 1");
   }
   tensor.pieces.assign(raw.pieces.begin(), raw.pieces.end());
   return absl::OkStatus();
@@ -354,10 +354,10 @@ absl::StatusOr<int64_t> RequestedClasses(
   if (parameter == output.parameters().end()) return 0;
   const absl::StatusOr<uint64_t> classes = NonNegative("classification", parameter->second);
   if (!classes.ok()) {
-    return Annotate(classes.status(), absl::StrCat("output ", Quoted(output.name())));
+    return Annotate(classes.status(), absl::StrCat("output ", Quote(output.name())));
   }
   if (*classes == 0 || *classes > uint64_t{std::numeric_limits<int32_t>::max()}) {
-    return Invalid("output ", Quoted(output.name()),
+    return Invalid("output ", Quote(output.name()),
                    ": parameter \"classification\" must be at least 1, received ", *classes);
   }
   return static_cast<int64_t>(*classes);
@@ -375,15 +375,15 @@ absl::Status DecodeOutputs(const ModelInferRequest& head, const ModelSignature& 
   for (const auto& output : head.outputs()) {
     const int index = IndexOf(model.outputs, output.name());
     if (index < 0) {
-      return Invalid("unexpected output ", Quoted(output.name()), ", expected ",
+      return Invalid("unexpected output ", Quote(output.name()), ", expected ",
                      Names(model.outputs));
     }
     if (std::find(decoded.outputs.begin(), decoded.outputs.end(), index) !=
         decoded.outputs.end()) {
-      return Invalid("output ", Quoted(output.name()), " is requested twice");
+      return Invalid("output ", Quote(output.name()), " is requested twice");
     }
     if (AsksForSharedMemory(output.parameters())) {
-      return Invalid("output ", Quoted(output.name()), ": shared memory is not supported");
+      return Invalid("output ", Quote(output.name()), ": shared memory is not supported");
     }
     OCTET_ASSIGN_OR_RETURN(const int64_t classes, RequestedClasses(output));
     decoded.outputs.push_back(index);

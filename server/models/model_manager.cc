@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status.h"
-#include "server/models/quoted.h"
-#include "spdlog/spdlog.h"
+#include "server/log.h"
+#include "server/models/quote.h"
 
 namespace octet::server {
 namespace {
@@ -74,7 +74,8 @@ void ModelManager::Add(const RepositoryModel& model, const ModelSettings& settin
     version.source = {.name = model.name, .version = number};
     version.state = ModelState::kFailed;
     version.reason = reason;
-    spdlog::error("model {} {}: {}", model.name, VersionText(number), reason);
+    LogError("model cannot be loaded",
+             {{"model", model.name}, {"version", VersionText(number)}, {"reason", reason}});
   };
   if (!model.problem.empty()) return fail(kNoVersion, model.problem);
 
@@ -100,14 +101,16 @@ void ModelManager::Add(const RepositoryModel& model, const ModelSettings& settin
 
 absl::Status ModelManager::AddAll() {
   OCTET_ASSIGN_OR_RETURN(const RepositoryContents contents, Scan(options_.repository));
-  for (const std::string& warning : contents.warnings) spdlog::warn("{}", warning);
+  for (const std::string& warning : contents.warnings) {
+    LogWarning("model repository", {{"warning", warning}});
+  }
 
   const MutexLock lock(mutex_);
   std::set<std::string> added;
   for (const ConfiguredModel& configured : options_.models) {
     if (!added.insert(configured.name).second) {
       return absl::InvalidArgumentError(
-          absl::StrCat("the configuration names the model ", Quoted(configured.name), " twice"));
+          absl::StrCat("the configuration names the model ", Quote(configured.name), " twice"));
     }
     const auto found = std::find_if(
         contents.models.begin(), contents.models.end(),
@@ -118,7 +121,7 @@ absl::Status ModelManager::AddAll() {
           configured.settings);
     } else if (in_repository && found->path != configured.path) {
       return absl::InvalidArgumentError(
-          absl::StrCat("two models named ", Quoted(configured.name), ": ", found->path.string(),
+          absl::StrCat("two models named ", Quote(configured.name), ": ", found->path.string(),
                        " in the repository, and ", configured.path.string(),
                        " in the configuration"));
     } else {
@@ -128,7 +131,7 @@ absl::Status ModelManager::AddAll() {
   for (const RepositoryModel& model : contents.models) {
     if (!added.contains(model.name)) Add(model, options_.defaults);
   }
-  if (models_.empty()) spdlog::warn("there are no models to serve");
+  if (models_.empty()) LogWarning("there are no models to serve");
   return absl::OkStatus();
 }
 
@@ -174,8 +177,9 @@ void ModelManager::Load(Version& version) {
     const MutexLock lock(mutex_);
     version.reason = std::string(what);
   };
-  spdlog::info("model {} version {}: loading {}", source.name, source.version,
-               source.file.string());
+  LogInfo("model loading", {{"model", source.name},
+                            {"version", source.version},
+                            {"file", source.file.string()}});
   absl::StatusOr<std::shared_ptr<ServableModel>> servable = LoadServable(version, progress);
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   // What the load took for itself goes back to the system; see KeepFreedMemory().
@@ -184,14 +188,19 @@ void ModelManager::Load(Version& version) {
   if (servable.ok()) {
     const runtime::ModelSummary& summary = (*servable)->model().summary();
     (*servable)->metrics().SetLoaded(summary.mode, seconds, summary.quantization_seconds);
-    spdlog::info("model {} version {}: ready in {:.2f} s, {}", source.name, source.version, seconds,
-                 summary.mode);
+    LogInfo("model ready", {{"model", source.name},
+                            {"version", source.version},
+                            {"seconds", seconds},
+                            {"mode", summary.mode}});
     for (const std::string& warning : summary.warnings) {
-      spdlog::warn("model {} version {}: {}", source.name, source.version, warning);
+      LogWarning("model", {{"model", source.name},
+                           {"version", source.version},
+                           {"warning", warning}});
     }
   } else {
-    spdlog::error("model {} version {}: {}", source.name, source.version,
-                  std::string(servable.status().message()));
+    LogError("model cannot be loaded", {{"model", source.name},
+                                        {"version", source.version},
+                                        {"reason", servable.status().message()}});
   }
 
   const MutexLock lock(mutex_);
@@ -213,7 +222,7 @@ absl::StatusOr<std::shared_ptr<ServableModel>> ModelManager::Acquire(
   const MutexLock lock(mutex_);
   const auto found = models_.find(name);
   if (found == models_.end()) {
-    return absl::NotFoundError(absl::StrCat("model ", Quoted(name), " is not on this server"));
+    return absl::NotFoundError(absl::StrCat("model ", Quote(name), " is not on this server"));
   }
   const Versions& versions = found->second;
   const Version* best = nullptr;
@@ -221,7 +230,7 @@ absl::StatusOr<std::shared_ptr<ServableModel>> ModelManager::Acquire(
     const auto entry = versions.find(*wanted);
     if (entry == versions.end() || *wanted == kNoVersion) {
       return absl::NotFoundError(
-          absl::StrCat("model ", Quoted(name), " has no version ", *wanted, " on this server"));
+          absl::StrCat("model ", Quote(name), " has no version ", *wanted, " on this server"));
     }
     best = &entry->second;
   } else {
@@ -240,7 +249,7 @@ absl::StatusOr<std::shared_ptr<ServableModel>> ModelManager::Acquire(
   if (closed_) return absl::UnavailableError("the server is draining and takes no new requests");
   if (best != nullptr && best->state == ModelState::kReady) return best->servable;
   const std::string which = absl::StrCat(
-      "model ", Quoted(name),
+      "model ", Quote(name),
       best != nullptr && best->source.version != kNoVersion
           ? absl::StrCat(" version ", best->source.version)
           : "");
@@ -322,7 +331,7 @@ absl::Status ModelManager::Unload(absl::string_view name, int64_t version) {
     if (found == models_.end() || entry == found->second.end() ||
         entry->second.state != ModelState::kReady) {
       return absl::NotFoundError(
-          absl::StrCat("model ", Quoted(name), " has no version ", version, " that is ready"));
+          absl::StrCat("model ", Quote(name), " has no version ", version, " that is ready"));
     }
     entry->second.state = ModelState::kDraining;
     servable = entry->second.servable;
@@ -334,7 +343,7 @@ absl::Status ModelManager::Unload(absl::string_view name, int64_t version) {
     unloaded.state = ModelState::kUnloaded;
     unloaded.servable.reset();
   }
-  spdlog::info("model {} version {}: unloaded", std::string(name), version);
+  LogInfo("model unloaded", {{"model", name}, {"version", version}});
   return absl::OkStatus();
 }
 

@@ -37,7 +37,7 @@ using ModelLoader = std::function<absl::StatusOr<std::shared_ptr<const runtime::
     const ModelSource& source, const ProgressFn& progress)>;
 
 struct ModelSettings {
-  VersionPolicy versions;
+  VersionSelection versions;
   BatchingPolicy batching;
 };
 

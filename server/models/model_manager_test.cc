@@ -116,7 +116,7 @@ TEST_F(ModelManagerTest, ConfigurationOverridesAndAdds) {
   TemporaryDirectory elsewhere;
   const auto file = elsewhere.Write("other.onnx");
   ModelSettings settings;
-  settings.versions = {.kind = VersionPolicy::Kind::kSpecific, .versions = {1, 9}};
+  settings.versions = {.kind = VersionSelection::Kind::kSpecific, .versions = {1, 9}};
   settings.batching.max_batch_size = 4;
   const auto manager = Start({.models = {{.name = "m", .settings = settings},
                                          {.name = "n", .path = file},
@@ -145,7 +145,7 @@ TEST_F(ModelManagerTest, ConfigurationMustNotNameAModelTwice) {
 TEST_F(ModelManagerTest, UnloadRemovesTheModelAndItsSeries) {
   directory_.Write("m/1/model.onnx");
   directory_.Write("m/2/model.onnx");
-  const auto manager = Start({.defaults = {.versions = {.kind = VersionPolicy::Kind::kAll}}});
+  const auto manager = Start({.defaults = {.versions = {.kind = VersionSelection::Kind::kAll}}});
   AwaitLoads(*manager);
   EXPECT_THAT(metrics_.Scrape(), HasSubstr("version=\"2\""));
   ASSERT_TRUE(manager->Unload("m", 2).ok());

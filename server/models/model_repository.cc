@@ -12,7 +12,7 @@
 #include "absl/strings/strip.h"
 #include "base/status.h"
 #include "server/models/model_version.h"
-#include "server/models/quoted.h"
+#include "server/models/quote.h"
 
 namespace octet::server {
 namespace {
@@ -71,7 +71,7 @@ absl::StatusOr<std::vector<std::string>> NamesIn(const fs::path& directory) {
 // What a user may have named otherwise, for messages.
 std::string OtherOnnxFiles(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
-    if (absl::EndsWith(name, kExtension)) return absl::StrCat("; found ", Quoted(name));
+    if (absl::EndsWith(name, kExtension)) return absl::StrCat("; found ", Quote(name));
   }
   return "";
 }
@@ -147,7 +147,7 @@ bool IsModelName(absl::string_view name) {
 RepositoryModel ScanModel(absl::string_view name, const fs::path& path) {
   RepositoryModel model{.name = std::string(name), .path = path};
   if (!IsModelName(name)) {
-    model.name = std::string(absl::StripPrefix(absl::StripSuffix(Quoted(name), "\""), "\""));
+    model.name = std::string(absl::StripPrefix(absl::StripSuffix(Quote(name), "\""), "\""));
     Fail(model, "a model's name has 1 to 128 letters, digits, '.', '_' or '-', and does not start "
                 "with '.'");
     return model;

@@ -6,7 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "server/models/quoted.h"
+#include "server/models/quote.h"
 
 namespace octet::server {
 
@@ -18,7 +18,7 @@ absl::StatusOr<std::optional<int64_t>> ParseRequestedVersion(absl::string_view t
       !absl::SimpleAtoi(text, &version)) {
     return absl::InvalidArgumentError(
         absl::StrCat("model version must be an integer, or empty for the newest, not ",
-                     Quoted(text)));
+                     Quote(text)));
   }
   return std::optional<int64_t>(version);
 }
@@ -33,14 +33,14 @@ std::optional<int64_t> ParseVersionFolder(absl::string_view name) {
   return version;
 }
 
-std::vector<int64_t> SelectVersions(const VersionPolicy& policy,
+std::vector<int64_t> SelectVersions(const VersionSelection& policy,
                                     std::span<const int64_t> available) {
-  const bool specific = policy.kind == VersionPolicy::Kind::kSpecific;
+  const bool specific = policy.kind == VersionSelection::Kind::kSpecific;
   std::vector<int64_t> versions =
       specific ? policy.versions : std::vector<int64_t>(available.begin(), available.end());
   std::sort(versions.begin(), versions.end(), std::greater<>());
   versions.erase(std::unique(versions.begin(), versions.end()), versions.end());
-  if (policy.kind == VersionPolicy::Kind::kLatest) {
+  if (policy.kind == VersionSelection::Kind::kLatest) {
     const auto count = static_cast<size_t>(std::max<int64_t>(policy.latest, 1));
     if (versions.size() > count) versions.resize(count);
   }

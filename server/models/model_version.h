@@ -19,7 +19,7 @@ absl::StatusOr<std::optional<int64_t>> ParseRequestedVersion(absl::string_view t
 // A version as the name of a folder: digits without a leading zero. nullopt for any other name.
 std::optional<int64_t> ParseVersionFolder(absl::string_view name);
 
-struct VersionPolicy {
+struct VersionSelection {
   enum class Kind : uint8_t { kLatest, kAll, kSpecific };
 
   Kind kind = Kind::kLatest;
@@ -29,7 +29,7 @@ struct VersionPolicy {
 
 // Which versions to serve, newest first. kSpecific returns its versions whether available or not:
 // that one is missing is for the caller to report.
-std::vector<int64_t> SelectVersions(const VersionPolicy& policy,
+std::vector<int64_t> SelectVersions(const VersionSelection& policy,
                                     std::span<const int64_t> available);
 
 }  // namespace octet::server

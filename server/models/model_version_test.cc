@@ -32,9 +32,9 @@ TEST(ModelVersionTest, PoliciesSelect) {
   EXPECT_THAT(SelectVersions({}, available), ElementsAre(12));
   EXPECT_THAT(SelectVersions({.latest = 2}, available), ElementsAre(12, 7));
   EXPECT_THAT(SelectVersions({.latest = 9}, available), ElementsAre(12, 7, 3, 1));
-  EXPECT_THAT(SelectVersions({.kind = VersionPolicy::Kind::kAll}, available),
+  EXPECT_THAT(SelectVersions({.kind = VersionSelection::Kind::kAll}, available),
               ElementsAre(12, 7, 3, 1));
-  EXPECT_THAT(SelectVersions({.kind = VersionPolicy::Kind::kSpecific, .versions = {1, 4, 1}},
+  EXPECT_THAT(SelectVersions({.kind = VersionSelection::Kind::kSpecific, .versions = {1, 4, 1}},
                              available),
               ElementsAre(4, 1))
       << "a version that is missing is selected, to be reported";

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "server/models/quoted.h"
+#include "server/models/quote.h"
 
 namespace octet::server {
 
@@ -56,7 +56,7 @@ ModelGauges ServableModel::Gauges() const {
 }
 
 absl::Status ServableModel::Annotated(const absl::Status& status) const {
-  return Annotate(status, absl::StrCat("model ", Quoted(name_), " version ", version_text_));
+  return Annotate(status, absl::StrCat("model ", Quote(name_), " version ", version_text_));
 }
 
 absl::Status ServableModel::Enqueue(std::unique_ptr<InferTask>& task) {

@@ -44,9 +44,13 @@ class Gate {
     const MutexLock lock(mutex_);
     while (arrived_ < count) changed_.Wait(mutex_);
   }
+  int arrivals() const {
+    const MutexLock lock(mutex_);
+    return arrived_;
+  }
 
  private:
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar changed_;
   bool open_ ABSL_GUARDED_BY(mutex_) = true;
   int arrived_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -1,11 +1,11 @@
-#include "server/models/quoted.h"
+#include "server/models/quote.h"
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
 namespace octet::server {
 
-std::string Quoted(absl::string_view text) {
+std::string Quote(absl::string_view text) {
   constexpr size_t kLongest = 100;
   const bool cut = text.size() > kLongest;
   return absl::StrCat("\"", absl::CHexEscape(text.substr(0, kLongest)), cut ? "...\"" : "\"");

@@ -9,6 +9,6 @@
 namespace octet::server {
 
 // `text` in double quotes, with everything but printable ASCII escaped, cut after 100 characters.
-std::string Quoted(absl::string_view text);
+std::string Quote(absl::string_view text);
 
 }  // namespace octet::server

@@ -2,25 +2,19 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 #include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "kernels/broadcast.h"
+#include "kernels/channels_last.h"
 
 namespace octet::kernels {
 namespace {
 
 using dnnl::memory;
 using Dims = memory::dims;
-
-memory::data_type DnnlType(DataType type) {
-  return type == DataType::kFloat32 ? memory::data_type::f32
-         : type == DataType::kInt8  ? memory::data_type::s8
-                                    : memory::data_type::u8;
-}
 
 absl::StatusOr<BinaryFormat> FormatOf(const graph::TensorType& type) {
   if (!type.quant) return BinaryFormat{};
@@ -49,18 +43,6 @@ std::optional<memory::format_tag> BlockedTag(const memory::desc& desc) {
 bool IsDense(const memory::desc& desc, size_t elements) {
   return desc.get_inner_nblks() == 0 &&
          desc.get_size() == elements * memory::data_type_size(desc.get_data_type());
-}
-
-Dims ChannelsLastStrides(const Shape& shape) {
-  Dims strides(shape.size());
-  int64_t stride = shape[1];
-  for (size_t d = shape.size() - 1; d >= 2; --d) {
-    strides[d] = stride;
-    stride *= shape[d];
-  }
-  strides[1] = 1;
-  strides[0] = stride;
-  return strides;
 }
 
 // One binary node while it is lowered.
@@ -117,7 +99,7 @@ class BinaryLowering {
       if (const std::optional<memory::format_tag> tag = BlockedTag(*native)) {
         if (!CanBlock()) continue;
         // Codes go on to int8 kernels, which want the channels last.
-        layout_ = codes ? memory::desc(native->get_dims(), type, ChannelsLastStrides(shape))
+        layout_ = codes ? ChannelsLast(context_.output_type(0))
                         : memory::desc(native->get_dims(), type, *tag);
         blocked_ = codes ? std::nullopt : tag;
       } else if (IsDense(*native, static_cast<size_t>(ElementCount(shape)))) {
@@ -152,7 +134,7 @@ class BinaryLowering {
 
   absl::StatusOr<Operand> Place(int i) {
     const graph::TensorType& type = context_.input_type(i);
-    const memory::data_type data_type = DnnlType(type.dtype);
+    const memory::data_type data_type = StorageType(type);
     if (Whole(i)) {
       const memory::desc desc =
           blocked_ ? memory::desc(layout_.get_dims(), data_type, *blocked_)
@@ -169,8 +151,8 @@ class BinaryLowering {
 
   // An operand with channels beside a result whose channels come in blocks.
   absl::StatusOr<Operand> PlaceBlocked(int i, const Shape& shape) {
-    const memory::desc desc({shape.begin(), shape.end()},
-                            DnnlType(context_.input_type(i).dtype), *blocked_);
+    const memory::desc desc({shape.begin(), shape.end()}, StorageType(context_.input_type(i)),
+                            *blocked_);
     OCTET_ASSIGN_OR_RETURN(const int buffer, BufferIn(i, desc));
     Operand operand{.buffer = buffer, .strides = Physical(desc)};
     for (size_t d = 0; d < shape.size(); ++d) {

@@ -1,15 +1,14 @@
 #include "kernels/binary.h"
 
-#include <cmath>
-#include <random>
+#include <cstdlib>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "graph/infer.h"
 #include "gtest/gtest.h"
 #include "kernels/operator.h"
 #include "tests/support/compare.h"
-#include "tests/support/program_executor.h"
-#include "tests/support/reference_executor.h"
+#include "tests/support/run_both.h"
 
 namespace octet::kernels {
 namespace {
@@ -18,58 +17,11 @@ using graph::Graph;
 using graph::QuantParams;
 using graph::TensorType;
 using graph::ValueId;
+using testing::BothResults;
 using testing::Difference;
-using testing::RunProgram;
-using testing::RunReference;
-
-Tensor RandomTensor(const TensorType& type, uint32_t seed) {
-  std::mt19937 random(seed);
-  Tensor tensor = *Tensor::Allocate(type.dtype, type.shape);
-  VisitType(type.dtype, [&]<typename T>() {
-    for (T& value : tensor.MutableAs<T>()) {
-      if constexpr (std::is_same_v<T, float>) value = std::uniform_real_distribution(-2.f, 2.f)(random);
-      else value = static_cast<T>(random());
-    }
-  });
-  return tensor;
-}
-
-ValueId Input(Graph& graph, std::string name, TensorType type) {
-  std::vector<std::string> fixed(type.shape.size());
-  return graph.AddInput({.symbols = std::move(fixed)}, std::move(name), std::move(type));
-}
-
-struct Results {
-  std::vector<Tensor> expected, actual;
-  std::vector<std::string> implementations;  // of the steps for `op`
-};
-
-Results RunBoth(const Graph& graph, absl::string_view op) {
-  std::vector<Tensor> inputs;
-  std::vector<Shape> shapes;
-  for (const graph::Input& input : graph.inputs()) {
-    const TensorType& type = graph.value(input.value).type;
-    shapes.push_back(type.shape);
-    inputs.push_back(RandomTensor(type, static_cast<uint32_t>(inputs.size())));
-  }
-  Results results;
-  const auto expected = RunReference(graph, inputs);
-  EXPECT_TRUE(expected.ok()) << expected.status();
-  const auto concrete = graph::Specialize(graph, shapes);
-  EXPECT_TRUE(concrete.ok()) << concrete.status();
-  WeightCache weights;
-  const auto program = LowerGraph(*concrete, weights);
-  EXPECT_TRUE(program.ok()) << program.status();
-  if (!expected.ok() || !program.ok()) return results;
-  for (const Step& step : program->steps) {
-    if (step.op == op) results.implementations.push_back(step.kernel->implementation());
-  }
-  const auto actual = RunProgram(*program, inputs);
-  EXPECT_TRUE(actual.ok()) << actual.status();
-  if (actual.ok()) results.actual = *actual;
-  results.expected = *expected;
-  return results;
-}
+using testing::FixedInput;
+using testing::RandomTensor;
+using testing::RunBoth;
 
 // A convolution first, so that the operand lies in blocks of channels; one after, so that the
 // elements that fill the last block are read.
@@ -78,16 +30,16 @@ void ExpectEqualInBlocks(absl::string_view op, int64_t channels, const Shape& ot
   SCOPED_TRACE(absl::StrCat(op, " of ", channels, " channels and ", ToText(other),
                             constant_other ? " constant" : ""));
   Graph graph(Registry());
-  const ValueId x = Input(graph, "x", {.shape = {2, 5, 7, 9}});
+  const ValueId x = FixedInput(graph, "x", {.shape = {2, 5, 7, 9}});
   const ValueId w = graph.AddConstant("w", RandomTensor({.shape = {channels, 5, 3, 3}}, 11));
   const ValueId v = graph.AddConstant("v", RandomTensor({.shape = {4, channels, 1, 1}}, 12));
   const ValueId y = graph.Apply("Conv", "first", {x, w});
   const ValueId z = constant_other ? graph.AddConstant("z", RandomTensor({.shape = other}, 13))
-                                   : Input(graph, "z", {.shape = other});
+                                   : FixedInput(graph, "z", {.shape = other});
   const ValueId sum = graph.Apply(op, "binary", {y, z});
   graph.AddOutput(sum, "sum", DataType::kFloat32);
   graph.AddOutput(graph.Apply("Conv", "last", {sum, v}), "last", DataType::kFloat32);
-  const Results results = RunBoth(graph, op);
+  const BothResults results = RunBoth(graph, op);
   ASSERT_EQ(results.actual.size(), 2u);
   // The convolution rounds otherwise than its reference.
   EXPECT_EQ(Difference(results.actual[0], results.expected[0], DataType::kFloat32,
@@ -126,10 +78,10 @@ TEST(LowerBinary, BroadcastsPlainOperands) {
                              Pair{{2, 1, 40}, {2, 31, 1}}, Pair{{1, 1}, {6, 7}}}) {
     for (const absl::string_view op : {"Add", "Sub", "Mul", "Div", "Max", "Min"}) {
       Graph graph(Registry());
-      const ValueId a = Input(graph, "a", {.shape = shapes.a});
-      const ValueId b = Input(graph, "b", {.shape = shapes.b});
+      const ValueId a = FixedInput(graph, "a", {.shape = shapes.a});
+      const ValueId b = FixedInput(graph, "b", {.shape = shapes.b});
       graph.AddOutput(graph.Apply(op, "binary", {a, b}), "y", DataType::kFloat32);
-      const Results results = RunBoth(graph, op);
+      const BothResults results = RunBoth(graph, op);
       ASSERT_EQ(results.actual.size(), 1u);
       EXPECT_EQ(Difference(results.actual[0], results.expected[0], DataType::kFloat32,
                            {.relative = 0, .absolute = 0}),
@@ -169,12 +121,12 @@ TEST(LowerBinary, ComputesOnCodes) {
       for (const DataType b_type : {u8, s8}) {
         for (const Shape& b_shape : {Shape{2, 19, 6, 6}, Shape{2, 19, 1, 1}, Shape{}}) {
           Graph graph(Registry());
-          const ValueId a = Input(graph, "a", Codes(a_type, {2, 19, 6, 6}, 0.031f, 7));
-          const ValueId b = Input(graph, "b", Codes(b_type, b_shape, 0.017f, -3));
+          const ValueId a = FixedInput(graph, "a", Codes(a_type, {2, 19, 6, 6}, 0.031f, 7));
+          const ValueId b = FixedInput(graph, "b", Codes(b_type, b_shape, 0.017f, -3));
           const ValueId y = graph.Apply(op, "binary", {a, b});
           graph.mutable_type(y) = Codes(op == "Add" ? s8 : u8, {}, 0.041f, 11);
           graph.AddOutput(y, "y", DataType::kFloat32);
-          const Results results = RunBoth(graph, op);
+          const BothResults results = RunBoth(graph, op);
           ASSERT_EQ(results.actual.size(), 1u);
           ExpectSameCodes(results.actual[0], results.expected[0]);
         }
@@ -185,14 +137,14 @@ TEST(LowerBinary, ComputesOnCodes) {
 
 TEST(LowerBinary, MixesCodesAndFloats) {
   Graph graph(Registry());
-  const ValueId a = Input(graph, "a", Codes(DataType::kUint8, {4, 50}, 0.031f, 100));
-  const ValueId b = Input(graph, "b", {.shape = {4, 50}});
+  const ValueId a = FixedInput(graph, "a", Codes(DataType::kUint8, {4, 50}, 0.031f, 100));
+  const ValueId b = FixedInput(graph, "b", {.shape = {4, 50}});
   const ValueId y = graph.Apply("Add", "add", {a, b});
   graph.AddOutput(y, "y", DataType::kFloat32);
   const ValueId z = graph.Apply("Mul", "mul", {y, b});
   graph.mutable_type(z) = Codes(DataType::kInt8, {}, 0.05f, 0);
   graph.AddOutput(z, "z", DataType::kFloat32);
-  const Results results = RunBoth(graph, "Add");
+  const BothResults results = RunBoth(graph, "Add");
   ASSERT_EQ(results.actual.size(), 2u);
   EXPECT_EQ(Difference(results.actual[0], results.expected[0], DataType::kFloat32), "");
   ExpectSameCodes(results.actual[1], results.expected[1]);
@@ -200,7 +152,7 @@ TEST(LowerBinary, MixesCodesAndFloats) {
 
 TEST(LowerBinary, RefusesCodesWhereItHasNoKernel) {
   Graph graph(Registry());
-  const ValueId a = Input(graph, "a", Codes(DataType::kUint8, {4, 50}, 0.031f, 100));
+  const ValueId a = FixedInput(graph, "a", Codes(DataType::kUint8, {4, 50}, 0.031f, 100));
   graph.AddOutput(graph.Apply("Div", "div", {a, a}), "y", DataType::kFloat32);
   WeightCache weights;
   const auto concrete = graph::Specialize(graph, std::vector<Shape>{{4, 50}});

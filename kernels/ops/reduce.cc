@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "kernels/broadcast.h"
 #include "kernels/infer.h"
+#include "kernels/int_list.h"
 #include "kernels/lowering.h"
 #include "kernels/operator.h"
 #include "kernels/primitive_kernel.h"
@@ -35,11 +36,7 @@ absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
   if (!kBoolAllowed && result.dtype == DataType::kBool) {
     return absl::InvalidArgumentError("input 0 must be numbers, not BOOL");
   }
-  std::vector<int64_t> axes = context.node().Ints("axes");
-  if (context.has_input(1)) {
-    OCTET_RETURN_IF_ERROR(ExpectType(context, 1, DataType::kInt64));
-    OCTET_ASSIGN_OR_RETURN(axes, context.ConstantInts(1));
-  }
+  OCTET_ASSIGN_OR_RETURN(const std::vector<int64_t> axes, IntList(context, 1, "axes"));
   OCTET_ASSIGN_OR_RETURN(const std::vector<bool> reduced,
                          ReducedDims(context.node(), axes, context.rank(0)));
   const bool keep = context.node().Int("keepdims", 1) != 0;
@@ -59,10 +56,7 @@ struct Reduction {
 
 Reduction PlanReduction(const graph::Node& node, std::span<const ConstTensorView> inputs) {
   const Shape& shape = inputs[0].shape;
-  std::vector<int64_t> axes = node.Ints("axes");
-  if (inputs.size() > 1 && inputs[1].present()) {
-    axes.assign(inputs[1].As<int64_t>().begin(), inputs[1].As<int64_t>().end());
-  }
+  const std::vector<int64_t> axes = IntList(node, inputs, 1, "axes");
   const std::vector<bool> reduced = *ReducedDims(node, axes, inputs[0].rank());
   Reduction reduction;
   Shape strides(shape.size(), 0);
@@ -123,7 +117,7 @@ A TermOf(A x) {
 // Long rows are summed in pieces whose partial sums are added in double.
 template <Term kTerm>
 double SumOfRow(std::span<const float> row) {
-  constexpr size_t kPiece = 4096;
+  constexpr size_t kPiece = 1024;
   double sum = 0;
   while (!row.empty()) {
     const std::span<const float> piece = row.first(std::min(row.size(), kPiece));
@@ -260,8 +254,7 @@ absl::StatusOr<bool> LowerMean(LoweringContext& context) {
   std::vector<int64_t> axes = context.node().Ints("axes");
   if (context.has_input(1)) {
     if (!context.is_constant(1) || !context.constant(1).has_bytes()) return false;
-    const auto values = context.constant(1).As<int64_t>();
-    axes.assign(values.begin(), values.end());
+    axes = Ints(context.constant(1).view());
   }
   std::vector<bool> pixels(shape.size(), true);
   pixels[0] = pixels[1] = false;

@@ -170,6 +170,13 @@ void Graph::RemoveNode(NodeId id) {
   nodes_[static_cast<size_t>(id)].reset();
 }
 
+NodeId Graph::ReplaceNode(NodeId id, Node replacement) {
+  replacement.name = node(id).name;
+  replacement.outputs = node(id).outputs;
+  RemoveNode(id);
+  return AddNode(std::move(replacement));
+}
+
 int Graph::RemoveDeadNodes() {
   const auto unread = [this](ValueId id) {
     return id == kNoValue || (value(id).consumers.empty() && !IsGraphOutput(id));

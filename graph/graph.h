@@ -100,6 +100,8 @@ class Graph {
   void ReplaceOutput(ValueId from, ValueId to);
   // The outputs must have no readers left.
   void RemoveNode(NodeId id);
+  // `node` takes the place of `id`: its outputs, which keep their names and readers, and its name.
+  NodeId ReplaceNode(NodeId id, Node node);
   // Removes nodes whose results nobody reads, then forgets the bytes of unread constants.
   // Returns how many nodes went.
   int RemoveDeadNodes();

@@ -24,9 +24,9 @@ inline constexpr ValueId kNoValue{-1};
 // A cheap operator that runs in its producer's kernel, on each element of the producer's output
 // while it is still in registers. A chain of them runs in order.
 struct FusedOp {
-  std::string op;    // "Relu", "Clip", "HardSwish", "Gelu", ... or "Add", "Mul"
+  std::string op;    // "Relu", "Clip", "HardSwish", "Gelu", "Linear", ... or "Add", "Mul"
   float alpha = 0;   // Clip: lower bound; LeakyRelu, Elu, HardSigmoid, Swish: alpha
-  float beta = 0;    // Clip: upper bound; HardSigmoid: beta
+  float beta = 0;    // Clip: upper bound; HardSigmoid: beta; Linear: alpha * x + beta
   int input = -1;    // Add, Mul: which of the node's inputs is the other operand
 
   bool operator==(const FusedOp&) const = default;

@@ -61,6 +61,7 @@ std::optional<Eltwise> EltwiseOf(const graph::FusedOp& fused) {
       {"Square", algorithm::eltwise_square, 0, 0, false},
       {"Exp", algorithm::eltwise_exp, 0, 0, false},
       {"Log", algorithm::eltwise_log, 0, 0, false},
+      {"Linear", algorithm::eltwise_linear, 0, 0, true},
       {"Softplus", algorithm::eltwise_soft_relu, 1, 0, false},
   });
   for (const Row& row : kRows) {

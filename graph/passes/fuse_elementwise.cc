@@ -1,12 +1,13 @@
-// Elementwise operators and residual additions run inside the Conv, Gemm or MatMul before them, as
+// Elementwise operators, scalar factors and residual additions run inside the Conv, Gemm or MatMul before them, as
 // post-ops on its result while that is still in registers.
 
-#include <array>
 #include <algorithm>
-#include <limits>
+#include <array>
 #include <optional>
+#include <vector>
 
 #include "base/status.h"
+#include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 
 namespace octet::graph {
@@ -15,21 +16,16 @@ namespace {
 // Longer chains gain nothing and reach limits of the kernels.
 constexpr size_t kMaxChain = 4;
 
-bool CanHost(const Node& node) {
-  return (node.op == "Conv" || node.op == "Gemm" || node.op == "MatMul") &&
-         node.fused.size() < kMaxChain;
+// Kernels that take every chain; convolutions have them for constant weights.
+bool CanHost(const Graph& graph, const Node& node) {
+  if (node.op == "Gemm" || node.op == "MatMul") return true;
+  if (node.op != "Conv" && node.op != "ConvTranspose") return false;
+  constexpr size_t kMostDimensions = 5;
+  const size_t rank = graph.value(node.inputs[0]).type.shape.size();
+  return graph.IsConstant(node.inputs[1]) && rank <= kMostDimensions;
 }
 
-std::optional<float> ScalarBound(const Graph& graph, const Node& node, size_t input,
-                                 absl::string_view attribute, float fallback) {
-  if (!node.HasInput(input)) return node.Float(attribute, fallback);
-  const Value& value = graph.value(node.inputs[input]);
-  if (!value.constant || value.constant->size() != 1 ||
-      value.constant->dtype() != DataType::kFloat32) {
-    return std::nullopt;
-  }
-  return value.constant->As<float>()[0];
-}
+bool HasRoom(const Node& node) { return node.fused.size() < kMaxChain; }
 
 // The fused form of an elementwise node of one input; none if it has none.
 std::optional<FusedOp> ActivationOf(const Graph& graph, const Node& node) {
@@ -59,17 +55,9 @@ std::optional<FusedOp> ActivationOf(const Graph& graph, const Node& node) {
     return FusedOp{.op = node.String("approximate", "none") == "tanh" ? "GeluTanh" : "Gelu"};
   }
   if (node.op != "Clip") return std::nullopt;
-  constexpr float kMost = std::numeric_limits<float>::max();
-  const std::optional<float> low = ScalarBound(graph, node, 1, "min", -kMost);
-  const std::optional<float> high = ScalarBound(graph, node, 2, "max", kMost);
-  if (!low || !high) return std::nullopt;
-  return FusedOp{.op = "Clip", .alpha = *low, .beta = *high};
-}
-
-// The chain is applied to a float32 result.
-bool IsFloat(const Graph& graph, ValueId id) {
-  const TensorType& type = graph.value(id).type;
-  return type.dtype == DataType::kFloat32 && !type.quant;
+  const std::optional<Bounds> bounds = ClipBounds(graph, node);
+  if (!bounds) return std::nullopt;
+  return FusedOp{.op = "Clip", .alpha = bounds->low, .beta = bounds->high};
 }
 
 void Absorb(Graph& graph, NodeId host, NodeId absorbed, FusedOp fused) {
@@ -82,10 +70,38 @@ void Absorb(Graph& graph, NodeId host, NodeId absorbed, FusedOp fused) {
 bool AbsorbActivation(Graph& graph, NodeId host) {
   const ValueId result = graph.node(host).outputs[0];
   const std::optional<NodeId> next = graph.OnlyConsumer(result);
-  if (!next || graph.node(*next).inputs[0] != result) return false;
+  if (!next || graph.node(*next).inputs[0] != result || !HasRoom(graph.node(host))) return false;
   const std::optional<FusedOp> fused = ActivationOf(graph, graph.node(*next));
   if (!fused) return false;
   Absorb(graph, host, *next, *fused);
+  return true;
+}
+
+// Multiplication by, or addition of, one number. Consecutive ones become one.
+bool AbsorbLinear(Graph& graph, NodeId host) {
+  const ValueId result = graph.node(host).outputs[0];
+  const std::optional<NodeId> next = graph.OnlyConsumer(result);
+  if (!next) return false;
+  const Node& node = graph.node(*next);
+  const std::optional<WithConstant> split = SplitConstant(graph, node);
+  if (!split || (node.op != "Add" && node.op != "Mul") || !node.fused.empty()) return false;
+  const std::optional<float> number = ScalarOf(graph, split->constant);
+  if (!number || !KeepsShape(graph, result, split->constant)) return false;
+  FusedOp linear{.op = "Linear", .alpha = 1, .beta = 0};
+  std::vector<FusedOp>& chain = graph.mutable_node(host).fused;
+  const bool merges = !chain.empty() && chain.back().op == "Linear";
+  if (!merges && !HasRoom(graph.node(host))) return false;
+  if (merges) {
+    linear = chain.back();
+    chain.pop_back();
+  }
+  if (node.op == "Mul") {
+    linear.alpha *= *number;
+    linear.beta *= *number;
+  } else {
+    linear.beta += *number;
+  }
+  Absorb(graph, host, *next, linear);
   return true;
 }
 
@@ -93,7 +109,7 @@ bool AbsorbActivation(Graph& graph, NodeId host) {
 bool AbsorbAddition(Graph& graph, NodeId host) {
   const ValueId result = graph.node(host).outputs[0];
   const std::optional<NodeId> next = graph.OnlyConsumer(result);
-  if (!next || graph.node(*next).op != "Add") return false;
+  if (!next || graph.node(*next).op != "Add" || !HasRoom(graph.node(host))) return false;
   const Node& add = graph.node(*next);
   const ValueId other = add.inputs[0] == result ? add.inputs[1] : add.inputs[0];
   if (other == result || graph.IsConstant(other) || !IsFloat(graph, other)) return false;
@@ -118,8 +134,9 @@ absl::StatusOr<int> FuseElementwise(Graph& graph) {
   int rewrites = 0;
   for (auto id = order.rbegin(); id != order.rend(); ++id) {
     if (!graph.IsLive(*id)) continue;
-    while (CanHost(graph.node(*id)) && IsFloat(graph, graph.node(*id).outputs[0]) &&
-           (AbsorbActivation(graph, *id) || AbsorbAddition(graph, *id))) {
+    while (CanHost(graph, graph.node(*id)) && IsFloat(graph, graph.node(*id).outputs[0]) &&
+           (AbsorbActivation(graph, *id) || AbsorbLinear(graph, *id) ||
+            AbsorbAddition(graph, *id))) {
       ++rewrites;
     }
   }

@@ -1,4 +1,4 @@
-// The passes, one file each; pipeline.cc is their order.
+// The passes, one file each; pipeline.cc is their order. Each returns how many places it changed.
 
 #pragma once
 
@@ -13,20 +13,45 @@ absl::StatusOr<int> ExpandFusions(Graph& graph);
 // Nodes whose inputs are all constant become constants.
 absl::StatusOr<int> FoldConstants(Graph& graph);
 
-// Removes what does nothing: Identity, Dropout, Casts to the same type, and the like.
+// Removes what does nothing: Identity, Dropout, Casts to the same type, Slices of everything, Pads
+// by nothing, and the like.
 absl::StatusOr<int> RemoveIdentity(Graph& graph);
 
-// Conv, ConvTranspose or Gemm followed by BatchNormalization: one Conv with scaled weights.
+// Nodes that compute the same become one.
+absl::StatusOr<int> MergeCommonSubexpressions(Graph& graph);
+
+// Arithmetic with constants in one spelling: Sub and Div become Add and Mul, chains one of them.
+absl::StatusOr<int> SimplifyArithmetic(Graph& graph);
+
+// Transposes that undo each other, also across elementwise operators.
+absl::StatusOr<int> SimplifyTransposes(Graph& graph);
+
+// A Reshape of what was only reshaped reads the original.
+absl::StatusOr<int> MergeReshapes(Graph& graph);
+
+// A Pad with zeros before a Conv becomes the Conv's own padding.
+absl::StatusOr<int> FoldPad(Graph& graph);
+
+// Conv, ConvTranspose, Gemm or MatMul followed by BatchNormalization: scaled weights and a bias.
 absl::StatusOr<int> FoldBatchNorm(Graph& graph);
 
-// Conv, Gemm or MatMul followed by an addition of one constant per output channel: a bias.
+// The same followed by an addition of one constant per output channel: a bias.
 absl::StatusOr<int> FoldBias(Graph& graph);
 
-// Patterns of several nodes that spell one operator: Gelu, Swish, HardSwish, LayerNormalization.
+// The same with factors behind or before, or additions before: into weights and bias.
+absl::StatusOr<int> FoldScale(Graph& graph);
+
+// Relu, Clip, and Min or Max with a constant, in a row: one Clip.
+absl::StatusOr<int> FuseClips(Graph& graph);
+
+// Several nodes that spell one activation function: Gelu, Swish, HardSwish, HardSigmoid, Mish.
 absl::StatusOr<int> FuseActivationPatterns(Graph& graph);
+
+// Several nodes that spell LayerNormalization or RMSNormalization.
 absl::StatusOr<int> FuseLayerNormalization(Graph& graph);
 
-// Elementwise operators and residual additions into the Conv, Gemm or MatMul before them.
+// Elementwise operators, scalar factors and residual additions into the Conv, ConvTranspose, Gemm
+// or MatMul before them.
 absl::StatusOr<int> FuseElementwise(Graph& graph);
 
 }  // namespace octet::graph

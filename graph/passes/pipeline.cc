@@ -16,10 +16,26 @@ std::span<const Pass> FloatPipeline() {
       // Early: later patterns match constants, not the nodes that compute them.
       {"fold_constants", FoldConstants},
       {"remove_identity", RemoveIdentity},
-      // Before calibration, so that ranges are those of the weights that will be quantized.
-      {"fold_batch_norm", FoldBatchNorm},
-      // After batch norm: what it left as an addition is a bias too.
+      // Before the patterns: they look for values that meet again, not for equal ones.
+      {"common_subexpressions", MergeCommonSubexpressions},
+      {"simplify_arithmetic", SimplifyArithmetic},
+      {"merge_reshapes", MergeReshapes},
+      // Before the folding passes: a Transpose hides a node from its neighbour.
+      {"simplify_transposes", SimplifyTransposes},
+      // The constants that were permuted.
+      {"fold_constants_again", FoldConstants},
+      // While their parts are whole: folding takes factors and additions away at the edges.
+      {"fuse_clips", FuseClips},
+      {"fuse_layer_normalization", FuseLayerNormalization},
+      {"fuse_activation_patterns", FuseActivationPatterns},
+      // What is folded is folded before calibration, so that ranges are those of the weights that
+      // will be quantized.
+      {"fold_pad", FoldPad},
+      // A bias may stand before a batch norm or a factor, and be what they leave behind them.
       {"fold_bias", FoldBias},
+      {"fold_batch_norm", FoldBatchNorm},
+      {"fold_scale", FoldScale},
+      {"fold_bias_again", FoldBias},
       // Last: it hides operators inside others, where no pattern finds them.
       {"fuse_elementwise", FuseElementwise},
   });

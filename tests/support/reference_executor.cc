@@ -91,6 +91,14 @@ absl::StatusOr<Node> Unfused(const Graph& graph, const FusedOp& fused,
   return node;
 }
 
+absl::StatusOr<Tensor> Linear(const FusedOp& fused, const Tensor& value) {
+  OCTET_ASSIGN_OR_RETURN(Tensor result, Tensor::Allocate(value.dtype(), value.shape()));
+  const auto from = value.As<float>();
+  const auto to = result.MutableAs<float>();
+  for (size_t i = 0; i < to.size(); ++i) to[i] = fused.alpha * from[i] + fused.beta;
+  return result;
+}
+
 class Evaluator {
  public:
   explicit Evaluator(const Graph& graph) : graph_(graph), stored_(graph.value_count()) {}
@@ -166,6 +174,7 @@ class Evaluator {
 
   absl::StatusOr<Tensor> ApplyFused(const Node& node, const FusedOp& fused,
                                     const Tensor& value) const {
+    if (fused.op == "Linear") return Linear(fused, value);
     std::vector<Tensor> operands;
     OCTET_ASSIGN_OR_RETURN(const Node alone, Unfused(graph_, fused, operands));
     if (fused.input >= 0) {

@@ -55,6 +55,7 @@ struct ModelSummary {
   double int8_mac_share = 0;           // multiply-accumulates done in int8, 0 to 1
   double output_sqnr_db = 0;           // against float32 on held-out samples; 0 if not measured
   std::string calibration;             // "static, 32 samples", "dynamic", ""
+  std::string kernels;                 // what runs the int8 layers: "36 brgconv:avx512_core_vnni"
   std::vector<std::string> warnings;
 };
 

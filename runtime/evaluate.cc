@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "graph/infer.h"
 #include "runtime/plan.h"
 
 namespace octet::runtime {
@@ -15,28 +16,101 @@ namespace {
 
 constexpr double kHighestSqnrDb = 99;
 
-// Runs every sample and hands over the index and the outputs; makes one plan per set of shapes.
-absl::Status ForEachSample(
-    const graph::Graph& graph, Samples samples, kernels::WeightCache& weights,
-    const std::function<absl::Status(size_t, const std::vector<Tensor>&)>& visit) {
-  absl::flat_hash_map<std::string, std::unique_ptr<PlanRunner>> runners;
-  for (size_t s = 0; s < samples.size(); ++s) {
+// Makes one plan per set of shapes. `graph` and `weights` outlive it.
+class SampleRunner {
+ public:
+  SampleRunner(const graph::Graph& graph, kernels::WeightCache& weights)
+      : graph_(graph), weights_(weights) {}
+
+  absl::StatusOr<std::vector<Tensor>> Run(std::span<const Tensor> sample) {
     std::vector<Shape> shapes;
     std::string key;
-    for (const Tensor& input : samples[s]) {
+    for (const Tensor& input : sample) {
       shapes.push_back(input.shape());
       absl::StrAppend(&key, ToText(input.shape()));
     }
-    std::unique_ptr<PlanRunner>& runner = runners[key];
+    std::unique_ptr<PlanRunner>& runner = runners_[key];
     if (runner == nullptr) {
-      OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, MakePlan(graph, shapes, weights));
+      OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, MakePlan(graph_, shapes, weights_));
       OCTET_ASSIGN_OR_RETURN(PlanRunner created, PlanRunner::Create(std::move(plan)));
       runner = std::make_unique<PlanRunner>(std::move(created));
     }
-    OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> outputs, runner->Run(samples[s]));
+    return runner->Run(sample);
+  }
+
+ private:
+  const graph::Graph& graph_;
+  kernels::WeightCache& weights_;
+  absl::flat_hash_map<std::string, std::unique_ptr<PlanRunner>> runners_;
+};
+
+// Runs every sample and hands over the index and the outputs.
+absl::Status ForEachSample(
+    const graph::Graph& graph, Samples samples, kernels::WeightCache& weights,
+    const std::function<absl::Status(size_t, const std::vector<Tensor>&)>& visit) {
+  SampleRunner runner(graph, weights);
+  for (size_t s = 0; s < samples.size(); ++s) {
+    OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> outputs, runner.Run(samples[s]));
     OCTET_RETURN_IF_ERROR(visit(s, outputs));
   }
   return absl::OkStatus();
+}
+
+// Signal and noise as they add up.
+class Noise {
+ public:
+  // `exact` is float32; `y(i)` is the other's element.
+  template <typename Approximate>
+  void Add(std::span<const float> exact, Approximate y) {
+    for (size_t i = 0; i < exact.size(); ++i) {
+      if (!std::isfinite(exact[i])) continue;
+      const double x = exact[i], error = x - y(i);
+      signal_ += x * x;
+      noise_ += error * error;
+    }
+  }
+
+  double Db() const {
+    if (noise_ == 0) return kHighestSqnrDb;
+    if (!std::isfinite(noise_) || signal_ == 0) return -kHighestSqnrDb;
+    return std::min(kHighestSqnrDb, 10 * std::log10(signal_ / noise_));
+  }
+
+ private:
+  double signal_ = 0, noise_ = 0;
+};
+
+// `approximate` may be codes of `type`.
+void AddValue(const Tensor& exact, const Tensor& approximate, const graph::TensorType& type,
+              Noise& noise) {
+  const double scale = type.quant ? type.quant->scales[0] : 1;
+  const double zero_point = type.quant ? type.quant->zero_points[0] : 0;
+  VisitType(approximate.dtype(), [&]<typename T>() {
+    const auto y = approximate.As<T>();
+    noise.Add(exact.As<float>(), [&](size_t i) { return scale * (double(y[i]) - zero_point); });
+  });
+}
+
+// The graph with these values as outputs behind its own.
+graph::Graph WithOutputs(const graph::Graph& graph, std::span<const graph::ValueId> values) {
+  graph::Graph observed = graph;
+  for (const graph::ValueId value : values) {
+    observed.AddOutput(value, graph.value(value).name, graph.value(value).type.dtype);
+  }
+  return observed;
+}
+
+// The next values that together stay below the limit, at least one.
+size_t NextGroup(std::span<const graph::ValueId> values, const graph::Inference& inference) {
+  constexpr size_t kMostBytes = size_t{64} << 20;
+  size_t count = 0, bytes = 0;
+  while (count < values.size()) {
+    const Shape& shape = inference.types[static_cast<size_t>(values[count])].shape;
+    bytes += static_cast<size_t>(ElementCount(shape)) * 2 * sizeof(float);
+    if (count > 0 && bytes > kMostBytes) break;
+    ++count;
+  }
+  return count;
 }
 
 }  // namespace
@@ -46,10 +120,7 @@ absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
                                                       Samples samples,
                                                       kernels::WeightCache& weights) {
   if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
-  graph::Graph observed = graph;
-  for (const graph::ValueId value : values) {
-    observed.AddOutput(value, graph.value(value).name, DataType::kFloat32);
-  }
+  const graph::Graph observed = WithOutputs(graph, values);
   const size_t first = graph.outputs().size();
   std::vector<quant::Histogram> histograms(values.size());
   OCTET_RETURN_IF_ERROR(ForEachSample(
@@ -73,24 +144,49 @@ absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& grap
   return all;
 }
 
+absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
+                                                const graph::Graph& approximate,
+                                                std::span<const graph::ValueId> values,
+                                                Samples samples,
+                                                kernels::WeightCache& exact_weights,
+                                                kernels::WeightCache& approximate_weights) {
+  std::vector<double> result;
+  if (samples.empty()) return absl::FailedPreconditionError("there are no samples to measure with");
+  std::vector<Shape> shapes;
+  for (const Tensor& input : samples[0]) shapes.push_back(input.shape());
+  OCTET_ASSIGN_OR_RETURN(const graph::Inference inference, graph::Infer(exact, shapes));
+  while (!values.empty()) {
+    const auto group = values.first(NextGroup(values, inference));
+    const graph::Graph exact_graph = WithOutputs(exact, group);
+    const graph::Graph approximate_graph = WithOutputs(approximate, group);
+    SampleRunner exact_runner(exact_graph, exact_weights);
+    SampleRunner approximate_runner(approximate_graph, approximate_weights);
+    std::vector<Noise> noise(group.size());
+    for (const std::vector<Tensor>& sample : samples) {
+      OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> x, exact_runner.Run(sample));
+      OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> y, approximate_runner.Run(sample));
+      const size_t first = exact.outputs().size();
+      for (size_t i = 0; i < group.size(); ++i) {
+        AddValue(x[first + i], y[first + i], approximate.value(group[i]).type, noise[i]);
+      }
+    }
+    for (const Noise& value : noise) result.push_back(value.Db());
+    values = values.subspan(group.size());
+  }
+  return result;
+}
+
 double OutputSqnrDb(const std::vector<std::vector<Tensor>>& exact,
                     const std::vector<std::vector<Tensor>>& approximate) {
-  double signal = 0, noise = 0;
+  Noise noise;
   for (size_t s = 0; s < exact.size(); ++s) {
     for (size_t o = 0; o < exact[s].size(); ++o) {
       if (exact[s][o].dtype() != DataType::kFloat32) continue;
-      const auto x = exact[s][o].As<float>();
       const auto y = approximate[s][o].As<float>();
-      for (size_t i = 0; i < x.size(); ++i) {
-        if (!std::isfinite(x[i])) continue;
-        signal += double{x[i]} * x[i];
-        noise += (double{x[i]} - y[i]) * (double{x[i]} - y[i]);
-      }
+      noise.Add(exact[s][o].As<float>(), [&](size_t i) { return double{y[i]}; });
     }
   }
-  if (noise == 0) return kHighestSqnrDb;
-  if (!std::isfinite(noise) || signal == 0) return -kHighestSqnrDb;
-  return std::min(kHighestSqnrDb, 10 * std::log10(signal / noise));
+  return noise.Db();
 }
 
 }  // namespace octet::runtime

@@ -26,6 +26,17 @@ absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
 absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& graph, Samples samples,
                                                         kernels::WeightCache& weights);
 
+// How much of each of these values, which exist in both graphs under one id, is signal rather than
+// quantization noise, over all samples: as OutputSqnrDb(). Codes count as what they stand for. In
+// groups, so that no more than some 64 MiB of values exist at a time; each group costs a run of both
+// graphs per sample.
+absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
+                                                const graph::Graph& approximate,
+                                                std::span<const graph::ValueId> values,
+                                                Samples samples,
+                                                kernels::WeightCache& exact_weights,
+                                                kernels::WeightCache& approximate_weights);
+
 // Signal to quantization noise of the float outputs over all samples, in decibels: capped at 99;
 // outputs that are not float32 are left out.
 double OutputSqnrDb(const std::vector<std::vector<Tensor>>& exact,

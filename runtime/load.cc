@@ -1,7 +1,9 @@
 #include "runtime/load.h"
 
+#include <algorithm>
 #include <chrono>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
@@ -10,6 +12,8 @@
 #include "graph/pass.h"
 #include "kernels/cpu.h"
 #include "kernels/operator.h"
+#include "runtime/quantize_report.h"
+#include "runtime/self_check.h"
 #include "runtime/served_model.h"
 
 namespace octet::runtime {
@@ -82,6 +86,96 @@ std::vector<int64_t> BatchSizes(bool batchable, int64_t max_batch_size) {
   return sizes;
 }
 
+// A glob that matches `name` alone.
+std::string Exactly(absl::string_view name) {
+  std::string glob;
+  for (const char c : name) {
+    if (c == '*' || c == '?' || c == '[' || c == '\\') glob += '\\';
+    glob += c;
+  }
+  return glob;
+}
+
+// The largest batch has most to go wrong in, one row is what a lone request runs.
+absl::StatusOr<std::vector<KernelMismatch>> CheckKernels(PreparedModel& model,
+                                                         const LoadOptions& options) {
+  const Clock::time_point start = Clock::now();
+  Tell(options.progress, "check kernels", "int8 layers against exact integers");
+  std::vector<std::vector<Shape>> shapes = {model.example_shapes};
+  if (model.batchable && options.max_batch_size > 1) {
+    shapes.insert(shapes.begin(),
+                  graph::WithFirstDim(model.example_shapes, options.max_batch_size));
+  }
+  std::vector<KernelMismatch> mismatches;
+  int checked = 0;
+  for (const std::vector<Shape>& shape : shapes) {
+    OCTET_ASSIGN_OR_RETURN(SelfCheckResult result,
+                           CheckInt8Layers(model.graph, shape, *model.weights));
+    checked += result.checked;
+    for (KernelMismatch& mismatch : result.mismatches) {
+      const bool known = std::any_of(mismatches.begin(), mismatches.end(), [&](const auto& other) {
+        return other.node == mismatch.node;
+      });
+      if (!known) mismatches.push_back(std::move(mismatch));
+    }
+  }
+  if (model.quantization) {
+    model.quantization->checked_layers += checked;
+    model.quantization->self_check_seconds += SecondsSince(start);
+  }
+  return mismatches;
+}
+
+std::string Describe(const KernelMismatch& mismatch, absl::string_view consequence) {
+  return absl::StrCat("kernel_mismatch: layer ", mismatch.node, ": ", mismatch.kernel, ": ",
+                      mismatch.detail, "; ", consequence);
+}
+
+// Quantizes, and again without the layers whose kernels turn out wrong, until all are right.
+absl::Status QuantizeAndCheck(const CalibrationData& samples, const LoadOptions& options,
+                              PreparedModel& model) {
+  const graph::Graph floats = std::move(model.graph);
+  QuantizeOptions quantization = options.quantization;
+  quantization.progress = options.progress;
+  absl::flat_hash_map<std::string, std::string> wrong;  // by layer: the warning
+  int checked = 0;
+  double quantize_seconds = 0, check_seconds = 0;
+  for (bool again = true; again;) {
+    again = false;
+    OCTET_ASSIGN_OR_RETURN(
+        QuantizedModel quantized,
+        QuantizeModel(floats, model.example_shapes, samples, quantization));
+    model.graph = std::move(quantized.graph);
+    model.quantization = std::move(quantized.report);
+    model.weights = std::make_unique<kernels::WeightCache>();
+    quantize_seconds += model.quantization->seconds;
+    if (!options.self_check) break;
+    OCTET_ASSIGN_OR_RETURN(const std::vector<KernelMismatch> mismatches,
+                           CheckKernels(model, options));
+    checked += model.quantization->checked_layers;
+    check_seconds += model.quantization->self_check_seconds;
+    for (const KernelMismatch& mismatch : mismatches) {
+      const bool added =
+          wrong.try_emplace(mismatch.node, Describe(mismatch, "it runs in float32")).second;
+      if (!added) return absl::InternalError(wrong.at(mismatch.node));
+      quantization.layers.insert(quantization.layers.begin(), {Exactly(mismatch.node), false});
+      again = true;
+    }
+  }
+  QuantizeReport& report = *model.quantization;
+  for (LayerReport& layer : report.layers) {
+    const auto found = wrong.find(layer.node);
+    if (found == wrong.end()) continue;
+    layer.reason = "kernel_mismatch";
+    report.warnings.push_back(found->second);
+  }
+  report.seconds = quantize_seconds;
+  report.checked_layers = checked;
+  report.self_check_seconds = check_seconds;
+  model.layer_rules = std::move(quantization.layers);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOptions& options) {
@@ -89,15 +183,19 @@ absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOp
   kernels::PrepareThread(1);
   Tell(options.progress, "import", path);
   OCTET_ASSIGN_OR_RETURN(PreparedModel model, ImportAndOptimize(path));
-  if (!options.int8) return model;
+  if (!options.int8) {
+    // A model may bring quantizers of its own; nothing but the model can say what replaces them.
+    if (!options.self_check) return model;
+    OCTET_ASSIGN_OR_RETURN(const std::vector<KernelMismatch> mismatches,
+                           CheckKernels(model, options));
+    for (const KernelMismatch& mismatch : mismatches) {
+      model.warnings.push_back(Describe(mismatch, "the model's own quantizers are kept"));
+    }
+    return model;
+  }
   OCTET_ASSIGN_OR_RETURN(const CalibrationData samples, Samples(path, model, options));
-  QuantizeOptions quantization = options.quantization;
-  quantization.progress = options.progress;
-  absl::StatusOr<QuantizedModel> quantized =
-      QuantizeModel(model.graph, model.example_shapes, samples, quantization);
-  if (!quantized.ok()) return Annotate(quantized.status(), absl::StrCat(path, ": quantization"));
-  model.graph = std::move(quantized->graph);
-  model.quantization = std::move(quantized->report);
+  const absl::Status quantized = QuantizeAndCheck(samples, options, model);
+  if (!quantized.ok()) return Annotate(quantized, absl::StrCat(path, ": quantization"));
   return model;
 }
 
@@ -123,11 +221,13 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
   // Plans that come later may want a weight in another form than those of today.
   LoadOptions again = options;
   again.progress = nullptr;
+  again.self_check = false;
+  again.quantization.layers = std::move(model.layer_rules);
   const auto rebuild = [path, again]() -> absl::StatusOr<graph::Graph> {
     OCTET_ASSIGN_OR_RETURN(PreparedModel rebuilt, PrepareModel(path, again));
     return std::move(rebuilt.graph);
   };
-  parts.plans = std::make_unique<ModelPlans>(std::move(model.graph), rebuild);
+  parts.plans = std::make_unique<ModelPlans>(std::move(model.graph), rebuild, std::move(model.weights));
   // Largest first: its layouts are the ones worth packing weights for.
   for (auto size = parts.batch_sizes.rbegin(); size != parts.batch_sizes.rend(); ++size) {
     Tell(options.progress, "compile", absl::StrCat("batch size ", *size));
@@ -135,6 +235,7 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
         parts.batchable ? graph::WithFirstDim(model.example_shapes, *size) : model.example_shapes;
     const auto plan = parts.plans->Pin(shapes);
     if (!plan.ok()) return Annotate(plan.status(), path);
+    parts.summary.kernels = DescribeInt8Kernels((*plan)->program);
   }
   parts.plans->ReleaseWeights();
   parts.summary.load_seconds = SecondsSince(start);

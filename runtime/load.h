@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "kernels/weight_cache.h"
 #include "runtime/compiled_model.h"
 #include "runtime/quantize_model.h"
 
@@ -31,6 +32,9 @@ struct LoadOptions {
   bool samples_required = false;
   size_t calibration_samples = 128;
   QuantizeOptions quantization;
+  // Proves the int8 kernels on this processor (self_check.h); layers whose kernels are wrong are
+  // quantized again as float32, with a warning that begins with `kernel_mismatch`.
+  bool self_check = true;
 
   ProgressFunction progress;
 };
@@ -44,9 +48,13 @@ struct PreparedModel {
   size_t float32_weight_bytes = 0;
   std::optional<QuantizeReport> quantization;  // of int8 models
   std::vector<std::string> warnings;
+  // Packed by the self-check, for the plans to use.
+  std::unique_ptr<kernels::WeightCache> weights = std::make_unique<kernels::WeightCache>();
+  // Those of the options, after the layers that the self-check has moved to float32.
+  std::vector<QuantizeOptions::LayerRule> layer_rules;
 };
 
-// Import, float passes and quantization. Errors are those of import (graph/onnx/import.h),
+// Import, float passes, quantization and self-check. Errors are those of import (graph/onnx/import.h),
 // calibration data and quantization, with the path in front.
 absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOptions& options);
 

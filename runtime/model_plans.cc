@@ -17,8 +17,12 @@ std::string Key(std::span<const Shape> shapes) {
 
 }  // namespace
 
-ModelPlans::ModelPlans(graph::Graph graph, RebuildGraph rebuild)
-    : rebuild_(std::move(rebuild)), graph_(std::move(graph)) {}
+ModelPlans::ModelPlans(graph::Graph graph, RebuildGraph rebuild,
+                       std::unique_ptr<kernels::WeightCache> weights)
+    : rebuild_(std::move(rebuild)),
+      weights_(weights != nullptr ? std::move(weights)
+                                  : std::make_unique<kernels::WeightCache>()),
+      graph_(std::move(graph)) {}
 
 void ModelPlans::Touch(Entry& entry) {
   recently_used_.splice(recently_used_.begin(), recently_used_, entry.used);
@@ -54,12 +58,12 @@ absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Pin(std::span<const Shap
 }
 
 absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Make(std::span<const Shape> shapes) {
-  absl::StatusOr<std::shared_ptr<const Plan>> plan = MakePlan(graph_, shapes, weights_);
+  absl::StatusOr<std::shared_ptr<const Plan>> plan = MakePlan(graph_, shapes, *weights_);
   if (plan.status().code() == absl::StatusCode::kFailedPrecondition && rebuild_ != nullptr) {
     OCTET_ASSIGN_OR_RETURN(const graph::Graph whole, rebuild_());
     graph::Graph restored = graph_;
     OCTET_RETURN_IF_ERROR(restored.RestoreBytes(whole));
-    plan = MakePlan(restored, shapes, weights_);
+    plan = MakePlan(restored, shapes, *weights_);
   }
   if (plan.ok() && (*plan)->memory.arena_bytes > kMaxArenaBytes) {
     return absl::ResourceExhaustedError(

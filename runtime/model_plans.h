@@ -24,7 +24,9 @@ class ModelPlans {
   // Makes the graph again, weights and all, after ReleaseWeights(): from the model file.
   using RebuildGraph = std::function<absl::StatusOr<graph::Graph>()>;
 
-  ModelPlans(graph::Graph graph, RebuildGraph rebuild);
+  // `weights` has packed weights that were made before; null: none yet.
+  ModelPlans(graph::Graph graph, RebuildGraph rebuild,
+             std::unique_ptr<kernels::WeightCache> weights = nullptr);
 
   // The plan for these input shapes; compiled now if it is new. Plans that were not pinned are
   // dropped again, least recently used first, when there are more than kMaxPlans.
@@ -38,7 +40,7 @@ class ModelPlans {
   // cache, packed. A plan that wants one in another form rebuilds the graph for a moment.
   void ReleaseWeights();
 
-  size_t served_weight_bytes() const { return weights_.bytes(); }
+  size_t served_weight_bytes() const { return weights_->bytes(); }
 
   static constexpr size_t kMaxPlans = 64;
   static constexpr size_t kMaxArenaBytes = size_t{8} << 30;
@@ -56,7 +58,7 @@ class ModelPlans {
   void Evict() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const RebuildGraph rebuild_;
-  kernels::WeightCache weights_;
+  const std::unique_ptr<kernels::WeightCache> weights_;
   // Compiling happens under this lock, so that two requests of a new shape compile it once.
   mutable Mutex compile_mutex_;
   graph::Graph graph_ ABSL_GUARDED_BY(compile_mutex_);

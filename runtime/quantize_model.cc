@@ -23,7 +23,7 @@ using graph::NodeId;
 using graph::ValueId;
 using quant::Precision;
 
-// Enough to rank layers; each costs a run of the network per layer.
+// Enough to rank and to compare layers; each costs runs of the network per layer.
 constexpr size_t kSensitivitySamples = 4;
 
 class ModelQuantizer {
@@ -149,6 +149,19 @@ class ModelQuantizer {
     if (!held_out_.empty()) OCTET_RETURN_IF_ERROR(RefineWorst(*best));
     report_.output_sqnr_db = held_out_.empty() ? 0 : best->sqnr_db;
     best_ = std::move(best->graph);
+    return held_out_.empty() ? absl::OkStatus() : MeasureLayers();
+  }
+
+  // What every layer's result has become in the quantized network.
+  absl::Status MeasureLayers() {
+    std::vector<ValueId> results;
+    for (const NodeId id : layers_) results.push_back(graph_.node(id).outputs[0]);
+    Progress("measure layers", absl::StrCat(results.size()));
+    const Samples samples = held_out_.first(std::min(kSensitivitySamples, held_out_.size()));
+    OCTET_ASSIGN_OR_RETURN(
+        const std::vector<double> sqnr_db,
+        ValueSqnrDb(graph_, *best_, results, samples, float_weights_, quantized_weights_));
+    for (size_t i = 0; i < sqnr_db.size(); ++i) report_.layers[i].output_sqnr_db = sqnr_db[i];
     return absl::OkStatus();
   }
 

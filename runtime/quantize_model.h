@@ -69,6 +69,9 @@ struct QuantizeReport {
   double output_sqnr_db = 0;          // on held-out samples; 0 if there were none
   double int8_mac_share = 0;
   double seconds = 0;
+  // The proof of the kernels, see self_check.h; 0 layers if it was not made.
+  int checked_layers = 0;
+  double self_check_seconds = 0;
   std::vector<LayerReport> layers;
   std::vector<std::string> warnings;
 };

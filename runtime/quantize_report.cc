@@ -3,10 +3,16 @@
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
+#include <utility>
+#include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace octet::runtime {
 namespace {
@@ -70,6 +76,31 @@ Totals Sum(const QuantizeReport& report) {
 
 }  // namespace
 
+void FillKernels(const kernels::Program& program, QuantizeReport& report) {
+  absl::flat_hash_map<std::string, std::string> by_node;
+  for (const kernels::Step& step : program.steps) {
+    if (step.macs > 0) by_node[step.node] = step.kernel->implementation();
+  }
+  for (LayerReport& layer : report.layers) {
+    if (const auto found = by_node.find(layer.node); found != by_node.end()) {
+      layer.kernel = found->second;
+    }
+  }
+}
+
+std::string DescribeInt8Kernels(const kernels::Program& program) {
+  std::map<std::string, int> counts;
+  for (const kernels::Step& step : program.steps) {
+    if (step.int8 && step.macs > 0) ++counts[step.kernel->implementation()];
+  }
+  std::vector<std::pair<std::string, int>> rows(counts.begin(), counts.end());
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
+  return absl::StrJoin(rows, ", ", [](std::string* out, const auto& row) {
+    absl::StrAppend(out, row.second, " ", row.first);
+  });
+}
+
 std::string ReportText(const QuantizeReport& report) {
   size_t width = 5;
   for (const LayerReport& layer : report.layers) width = std::max(width, layer.node.size());
@@ -109,6 +140,10 @@ std::string ReportText(const QuantizeReport& report) {
     absl::StrAppendFormat(&text, "calibration          %d samples from %s\n",
                           report.calibration_samples, report.calibration_source);
   }
+  if (report.checked_layers > 0) {
+    absl::StrAppendFormat(&text, "self-check           %d distinct int8 kernels in %.2f s\n",
+                          report.checked_layers, report.self_check_seconds);
+  }
   absl::StrAppendFormat(&text, "time                 %.2f s\n", report.seconds);
   for (const std::string& warning : report.warnings) {
     absl::StrAppend(&text, "warning: ", warning, "\n");
@@ -132,6 +167,8 @@ std::string ReportJson(const QuantizeReport& report) {
     Set(summary, "output_sqnr_db", Number(report.output_sqnr_db));
   }
   Set(summary, "seconds", Number(report.seconds));
+  Set(summary, "self_check_kernels", Number(report.checked_layers));
+  Set(summary, "self_check_seconds", Number(report.self_check_seconds));
   Value summary_value;
   *summary_value.mutable_struct_value() = summary;
   Set(object, "summary", summary_value);

@@ -27,6 +27,7 @@ void LogLoaded(const ModelSource& source, const runtime::CompiledModel& model) {
            {"seconds", summary.load_seconds},
            {"int8_mac_share", summary.int8_mac_share},
            {"output_sqnr_db", summary.output_sqnr_db},
+           {"kernels", summary.kernels},
            {"float32_weight_bytes", memory.float32_weight_bytes},
            {"served_weight_bytes", memory.served_weight_bytes},
            {"saved_bytes", saved}});

@@ -18,16 +18,16 @@
 namespace octet::server {
 namespace {
 
-VersionPolicy ToVersionPolicy(const VersionPolicyConfig& config) {
-  VersionPolicy policy;
-  policy.kind = static_cast<VersionPolicy::Kind>(config.kind);
+VersionSelection ToVersionSelection(const VersionPolicyConfig& config) {
+  VersionSelection policy;
+  policy.kind = static_cast<VersionSelection::Kind>(config.kind);
   policy.latest = config.latest;
   policy.versions = config.versions;
   return policy;
 }
 
 ModelSettings ToModelSettings(const ModelConfig& model) {
-  return {.versions = ToVersionPolicy(model.version_policy),
+  return {.versions = ToVersionSelection(model.version_policy),
           .batching = {.max_batch_size = model.batching.max_batch_size,
                        .max_queue_delay =
                            absl::Microseconds(model.batching.max_queue_delay_microseconds),

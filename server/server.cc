@@ -1,13 +1,17 @@
 #include "server/server.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/status.h"
 
 namespace octet::server {
 namespace {
+
+constexpr absl::Duration kRefusalTime = absl::Milliseconds(500);
 
 HttpResponse Readiness(const ModelManager& models) {
   if (models.closed()) return {.status = 503, .body = "draining\n"};
@@ -61,6 +65,9 @@ void Server::Drain() {
   const absl::Time deadline = absl::Now() + drain_;
   grpc_->SetServing(false);
   models_->Close();
+  // Calls that reach a port which is closing are cancelled by gRPC without a reason. Those on their
+  // way now get ours, UNAVAILABLE, which tells clients to try elsewhere.
+  absl::SleepFor(std::min(kRefusalTime, drain_));
   grpc_->Shutdown(deadline);
   models_->Drain();
 }

@@ -1,0 +1,105 @@
+"""A real server for each test module: the built binary, free ports, unmodified tritonclient."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpc
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 120
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen
+    grpc_address: str
+    http_address: str
+
+    def client(self) -> grpc.InferenceServerClient:
+        return grpc.InferenceServerClient(self.grpc_address)
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(self.http_address + path, timeout=10) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of the series of that name with those labels."""
+        total, found = 0.0, False
+        for line in self.get("/metrics")[1].splitlines():
+            match = re.fullmatch(r"([a-z_]+)(?:\{(.*)\})? (\S+)", line)
+            if not match or match[1] != name:
+                continue
+            if all(f'{key}="{value}"' in (match[2] or "") for key, value in labels.items()):
+                total, found = total + float(match[3]), True
+        assert found, f"no series {name} {labels}"
+        return total
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@contextmanager
+def serve(folder: Path, yaml: str, ready: bool = True) -> Iterator[Server]:
+    config = folder / "octet.yaml"
+    config.write_text(yaml + "\nserver: {address: 127.0.0.1, grpc_port: 0, http_port: 0}\n")
+    log = (folder / "server.log").open("w")
+    process = subprocess.Popen([os.environ["OCTET_BINARY"], "serve", "--config", str(config)],
+                               stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT)
+    try:
+        grpc_address = process.stdout.readline().split()[1]
+        http_address = process.stdout.readline().split()[1].removesuffix("/metrics")
+        server = Server(process, grpc_address, http_address)
+        deadline = time.monotonic() + START_SECONDS
+        while ready and server.get("/healthz/ready")[0] != 200:
+            assert process.poll() is None, (folder / "server.log").read_text()
+            assert time.monotonic() < deadline, server.get("/healthz/ready")
+            time.sleep(0.05)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
+        log.close()
+
+
+def digits_input(images: np.ndarray) -> list[grpc.InferInput]:
+    tensor = grpc.InferInput("image", list(images.shape), "FP32")
+    tensor.set_data_from_numpy(np.ascontiguousarray(images))
+    return [tensor]
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    data = np.load(ROOT / "examples" / "models" / "digits" / "test.npz")
+    return data["image"], data["label"]
+
+
+@pytest.fixture(scope="module")
+def int8_server(tmp_path_factory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("int8")
+    with serve(folder, f"model_repository: {ROOT}/examples/models\n"
+                       "quantization: {mode: int8}") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def float_server(tmp_path_factory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("fp32")
+    with serve(folder, f"model_repository: {ROOT}/examples/models") as server:
+        yield server

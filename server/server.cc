@@ -1,13 +1,18 @@
 #include "server/server.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/status.h"
 
 namespace octet::server {
 namespace {
+
+// For the last replies to reach their callers.
+constexpr absl::Duration kFlush = absl::Seconds(3);
 
 HttpResponse Readiness(const ModelManager& models) {
   if (models.closed()) return {.status = 503, .body = "draining\n"};
@@ -27,6 +32,7 @@ HttpResponse Readiness(const ModelManager& models) {
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   std::unique_ptr<Server> server(new Server());
   server->drain_ = options.drain;
+  options.models.max_request_bytes = options.grpc.max_request_bytes;
   server->metrics_ = std::make_unique<MetricsRegistry>();
   server->metrics_->SetBuildInfo(options.grpc.version, options.isa, options.onednn_version);
   OCTET_ASSIGN_OR_RETURN(server->models_,
@@ -61,7 +67,10 @@ void Server::Drain() {
   const absl::Time deadline = absl::Now() + drain_;
   grpc_->SetServing(false);
   models_->Close();
-  grpc_->Shutdown(deadline);
+  models_->AwaitDrained(deadline);
+  // What is left are replies on their way, and streams that clients hold open without asking for
+  // anything, such as health watches: those would last until the end of the drain time.
+  grpc_->Shutdown(std::min(deadline, absl::Now() + kFlush));
   models_->Drain();
 }
 

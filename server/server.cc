@@ -11,7 +11,8 @@
 namespace octet::server {
 namespace {
 
-constexpr absl::Duration kRefusalTime = absl::Milliseconds(500);
+// For the last replies to reach their callers.
+constexpr absl::Duration kFlush = absl::Seconds(3);
 
 HttpResponse Readiness(const ModelManager& models) {
   if (models.closed()) return {.status = 503, .body = "draining\n"};
@@ -31,6 +32,7 @@ HttpResponse Readiness(const ModelManager& models) {
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   std::unique_ptr<Server> server(new Server());
   server->drain_ = options.drain;
+  options.models.max_request_bytes = options.grpc.max_request_bytes;
   server->metrics_ = std::make_unique<MetricsRegistry>();
   server->metrics_->SetBuildInfo(options.grpc.version, options.isa, options.onednn_version);
   OCTET_ASSIGN_OR_RETURN(server->models_,
@@ -65,10 +67,10 @@ void Server::Drain() {
   const absl::Time deadline = absl::Now() + drain_;
   grpc_->SetServing(false);
   models_->Close();
-  // Calls that reach a port which is closing are cancelled by gRPC without a reason. Those on their
-  // way now get ours, UNAVAILABLE, which tells clients to try elsewhere.
-  absl::SleepFor(std::min(kRefusalTime, drain_));
-  grpc_->Shutdown(deadline);
+  models_->AwaitDrained(deadline);
+  // What is left are replies on their way, and streams that clients hold open without asking for
+  // anything, such as health watches: those would last until the end of the drain time.
+  grpc_->Shutdown(std::min(deadline, absl::Now() + kFlush));
   models_->Drain();
 }
 

@@ -47,6 +47,7 @@ absl::StatusOr<std::unique_ptr<BatchScheduler>> BatchScheduler::Start(
   {
     const MutexLock lock(scheduler->mutex_);
     scheduler->starting_ = streams;
+    scheduler->running_ = streams;
   }
   {
     const MutexLock lock(scheduler->join_mutex_);
@@ -85,6 +86,15 @@ void BatchScheduler::Close() {
     queue_.Close();
   }
   work_.NotifyAll();
+}
+
+bool BatchScheduler::AwaitDrained(absl::Time deadline) {
+  const MutexLock lock(mutex_);
+  while (running_ > 0) {
+    if (absl::Now() >= deadline) return false;
+    ended_.WaitUntil(mutex_, deadline);
+  }
+  return true;
 }
 
 void BatchScheduler::Drain() {
@@ -161,6 +171,15 @@ bool BatchScheduler::WaitForWork(Taken& taken, absl::Time& now) {
 }
 
 void BatchScheduler::RunStream(int stream) {
+  ServeStream(stream);
+  {
+    const MutexLock lock(mutex_);
+    --running_;
+  }
+  ended_.NotifyAll();
+}
+
+void BatchScheduler::ServeStream(int stream) {
   absl::StatusOr<std::unique_ptr<BatchWorker>> worker = Prepare(stream);
   {
     const MutexLock lock(mutex_);

@@ -54,6 +54,9 @@ class BatchScheduler {
   // No new requests from here on; what waits is still run. Does not wait.
   void Close() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // After Close(): true when every request has been answered; waits until `deadline` for that.
+  bool AwaitDrained(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Closes, and returns when every request has been answered. Must not be called by a `done`.
   void Drain() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -66,6 +69,7 @@ class BatchScheduler {
   BatchScheduler(std::shared_ptr<const runtime::CompiledModel> model, SchedulerOptions options);
 
   void RunStream(int stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  void ServeStream(int stream) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::unique_ptr<BatchWorker>> Prepare(int stream) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status WarmUp(BatchWorker& worker, int stream) ABSL_LOCKS_EXCLUDED(mutex_);
   bool WaitForWork(Taken& taken, absl::Time& now) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -80,9 +84,11 @@ class BatchScheduler {
   mutable Mutex mutex_;
   CondVar work_;     // a stream may find something to do
   CondVar started_;  // a stream is ready, or has failed to become so
+  CondVar ended_;    // a stream has answered its last request
   BatchQueue queue_ ABSL_GUARDED_BY(mutex_);
   int idle_ ABSL_GUARDED_BY(mutex_) = 0;
   int starting_ ABSL_GUARDED_BY(mutex_) = 0;
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;  // streams that have not ended
   absl::Status start_status_ ABSL_GUARDED_BY(mutex_);
 
   const int64_t max_batch_size_;

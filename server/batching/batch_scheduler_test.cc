@@ -166,7 +166,9 @@ TEST(BatchSchedulerTest, DrainAnswersWhatWaitsAndRefusesWhatComes) {
   ASSERT_TRUE(scheduler->Enqueue(waiting.task).ok());
   scheduler->Close();
   EXPECT_EQ(scheduler->Enqueue(late.task).code(), absl::StatusCode::kUnavailable);
+  EXPECT_FALSE(scheduler->AwaitDrained(absl::Now()));
   gate.Open();
+  EXPECT_TRUE(scheduler->AwaitDrained(absl::InfiniteFuture()));
   scheduler->Drain();
   EXPECT_TRUE(running.Await().ok());
   EXPECT_TRUE(waiting.Await().ok());

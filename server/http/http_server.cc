@@ -8,14 +8,18 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/mutex.h"
 
 namespace octet::server {
 
 struct HttpServer::Impl {
+  static int KeepError(const mg_connection* connection, const char* message);
+
   std::vector<HttpPage> pages;
-  std::string error;  // what civetweb logged last while starting
   mg_context* context = nullptr;
   int port = 0;
+  Mutex mutex;
+  std::string error ABSL_GUARDED_BY(mutex);  // what civetweb logged first
 };
 
 namespace {
@@ -50,18 +54,25 @@ int Answer(mg_connection* connection, void* data) {
   return response.status;
 }
 
-int KeepError(const mg_connection* connection, const char* message) {
-  const mg_context* context = mg_get_context(connection);
-  auto* impl = static_cast<std::string*>(mg_get_user_data(context));
-  if (impl != nullptr && impl->empty()) *impl = message;
+}  // namespace
+
+// Called by civetweb's threads as well, for as long as the server runs.
+int HttpServer::Impl::KeepError(const mg_connection* connection, const char* message) {
+  const mg_context* const context = mg_get_context(connection);
+  auto* const impl = static_cast<Impl*>(context == nullptr ? nullptr : mg_get_user_data(context));
+  if (impl != nullptr) {
+    const MutexLock lock(impl->mutex);
+    if (impl->error.empty()) impl->error = message;
+  }
   return 1;  // not to civetweb's own log
 }
 
-}  // namespace
-
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-HttpServer::~HttpServer() { mg_stop(impl_->context); }
+HttpServer::~HttpServer() {
+  mg_stop(impl_->context);
+  mg_exit_library();
+}
 
 int HttpServer::port() const { return impl_->port; }
 
@@ -73,16 +84,19 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
   const std::string host = absl::StrContains(address, ':') ? absl::StrCat("[", address, "]")
                                                            : address;
   const std::string listen = absl::StrCat(host, ":", port);
-  const std::array<const char*, 11> options = {"listening_ports", listen.c_str(),
+  const std::array<const char*, 13> options = {"listening_ports", listen.c_str(),
                                                "num_threads",     kThreads,
                                                "request_timeout_ms", "5000",
                                                "max_request_size", "16384",
+                                               "connection_queue", "32",
                                                "enable_directory_listing", "no",
                                                nullptr};
   mg_callbacks callbacks = {};
-  callbacks.log_message = KeepError;
-  impl->context = mg_start(&callbacks, &impl->error, const_cast<const char**>(options.data()));
+  callbacks.log_message = &Impl::KeepError;
+  impl->context = mg_start(&callbacks, impl.get(), const_cast<const char**>(options.data()));
   if (impl->context == nullptr) {
+    mg_exit_library();
+    const MutexLock lock(impl->mutex);
     return absl::UnavailableError(
         absl::StrCat("cannot open HTTP port ", listen, ": ", impl->error));
   }

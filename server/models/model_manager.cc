@@ -170,6 +170,21 @@ absl::StatusOr<std::shared_ptr<ServableModel>> ModelManager::LoadServable(
                               std::move(on_stream_start), metrics_);
 }
 
+// A batch that clients may send by the model's metadata, and that gRPC would refuse.
+void ModelManager::WarnOfLargeBatches(const ServableModel& model) const {
+  size_t bytes = 0;
+  for (const runtime::TensorSpec& spec : model.model().inputs()) {
+    Shape shape = spec.shape;
+    if (model.max_batch_size() > 0) shape[0] = model.max_batch_size();
+    bytes += CheckedByteSize(spec.dtype, shape).value_or(0);
+  }
+  const auto limit = static_cast<size_t>(options_.max_request_bytes);
+  if (limit == 0 || bytes <= limit) return;
+  LogWarning("a full batch exceeds server.max_request_bytes", {{"model", model.name()},
+                                                               {"batch_bytes", bytes},
+                                                               {"max_request_bytes", limit}});
+}
+
 void ModelManager::Load(Version& version) {
   const ModelSource source = version.source;
   const absl::Time start = absl::Now();
@@ -192,11 +207,7 @@ void ModelManager::Load(Version& version) {
                             {"version", source.version},
                             {"seconds", seconds},
                             {"mode", summary.mode}});
-    for (const std::string& warning : summary.warnings) {
-      LogWarning("model", {{"model", source.name},
-                           {"version", source.version},
-                           {"warning", warning}});
-    }
+    WarnOfLargeBatches(**servable);
   } else {
     LogError("model cannot be loaded", {{"model", source.name},
                                         {"version", source.version},
@@ -370,6 +381,12 @@ void ModelManager::Close() {
   }
   changed_.NotifyAll();
   for (const auto& servable : Servables()) servable->Close();
+}
+
+bool ModelManager::AwaitDrained(absl::Time deadline) {
+  bool drained = true;
+  for (const auto& servable : Servables()) drained = servable->AwaitDrained(deadline) && drained;
+  return drained;
 }
 
 void ModelManager::Drain() {

@@ -55,6 +55,8 @@ struct ModelManagerOptions {
   ModelSettings defaults;       // of models that are not named
   bool strict_readiness = true;  // a model that failed to load keeps the server unready
   int load_threads = 1;
+  // The largest request that the server accepts, for a warning where a full batch is larger; 0: any.
+  int64_t max_request_bytes = 0;
   ModelLoader loader;
   // Called on each stream's thread when it starts; may be empty.
   std::function<void(const ModelSource& source, int stream)> on_stream_start;
@@ -118,6 +120,10 @@ class ModelManager {
   // No requests and no loads from here on. What models have accepted is still run. Does not wait.
   void Close() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // After Close(): true when all models have answered what they accepted; waits until `deadline` for
+  // that.
+  bool AwaitDrained(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Closes, and returns when all models have answered what they accepted. Does not wait for loads.
   void Drain() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -139,6 +145,7 @@ class ModelManager {
   absl::Status AddAll() ABSL_LOCKS_EXCLUDED(mutex_);
   void RunLoads() ABSL_LOCKS_EXCLUDED(mutex_);
   void Load(Version& version) ABSL_LOCKS_EXCLUDED(mutex_);
+  void WarnOfLargeBatches(const ServableModel& model) const;
   absl::StatusOr<std::shared_ptr<ServableModel>> LoadServable(const Version& version,
                                                               const ProgressFn& progress);
   std::vector<std::shared_ptr<ServableModel>> Servables() const ABSL_LOCKS_EXCLUDED(mutex_);

@@ -56,8 +56,10 @@ class ServableModel {
   absl::Status Annotated(const absl::Status& status) const;
 
   void Close() { scheduler_->Close(); }
+  bool AwaitDrained(absl::Time deadline) { return scheduler_->AwaitDrained(deadline); }
   void Drain() { scheduler_->Drain(); }
 
+  int64_t waiting() const { return scheduler_->waiting(); }  // requests in the queue
   InferStatistics statistics() const { return scheduler_->statistics(); }
   ModelMetrics& metrics() { return *metrics_; }
 

@@ -60,6 +60,40 @@ absl::StatusOr<std::vector<int>> NormalizeAxes(std::span<const int64_t> axes, in
   return result;
 }
 
+absl::StatusOr<DataType> ElementTypeOf(int64_t onnx_number) {
+  switch (onnx_number) {
+    case 1:
+      return DataType::kFloat32;
+    case 2:
+      return DataType::kUint8;
+    case 3:
+      return DataType::kInt8;
+    case 4:
+      return DataType::kUint16;
+    case 5:
+      return DataType::kInt16;
+    case 6:
+      return DataType::kInt32;
+    case 7:
+      return DataType::kInt64;
+    case 9:
+      return DataType::kBool;
+    case 10:
+      return DataType::kFloat16;
+    case 11:
+      return DataType::kFloat64;
+    case 12:
+      return DataType::kUint32;
+    case 13:
+      return DataType::kUint64;
+    case 16:
+      return DataType::kBFloat16;
+    default:
+      return absl::UnimplementedError(
+          absl::StrCat("element type number ", onnx_number, " is not supported"));
+  }
+}
+
 absl::Status ExpectType(const InferContext& context, int input, DataType type) {
   if (!context.has_input(input) || context.input(input).dtype == type) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("input ", input, " must be ", Name(type),

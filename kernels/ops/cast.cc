@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "base/status.h"
-#include "kernels/element_type.h"
 #include "kernels/infer.h"
 #include "kernels/operator.h"
 
@@ -53,19 +52,14 @@ void RoundTo(DataType border, std::span<float> values) {
   }
 }
 
-absl::StatusOr<DataType> Target(const graph::Node& node) {
-  if (!node.Has("to")) return absl::InvalidArgumentError("attribute to is missing");
-  return TypeAttribute(node, "to", DataType::kFloat32);
-}
-
 absl::StatusOr<std::vector<TensorType>> InferCast(const InferContext& context) {
-  OCTET_ASSIGN_OR_RETURN(const DataType to, Target(context.node()));
+  OCTET_ASSIGN_OR_RETURN(const DataType to, ElementTypeOf(context.node().Int("to", 0)));
   return std::vector<TensorType>{{.dtype = ComputeType(to), .shape = context.shape(0)}};
 }
 
 absl::Status Cast(const graph::Node& node, std::span<const ConstTensorView> inputs,
                   std::span<TensorView> outputs) {
-  OCTET_ASSIGN_OR_RETURN(const DataType to, Target(node));
+  OCTET_ASSIGN_OR_RETURN(const DataType to, ElementTypeOf(node.Int("to", 0)));
   ConvertAll(inputs[0], outputs[0]);
   if (outputs[0].dtype == DataType::kFloat32) RoundTo(to, outputs[0].As<float>());
   return absl::OkStatus();

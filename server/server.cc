@@ -11,6 +11,7 @@
 namespace octet::server {
 namespace {
 
+constexpr absl::Duration kRefusalTime = absl::Milliseconds(500);
 // For the last replies to reach their callers.
 constexpr absl::Duration kFlush = absl::Seconds(3);
 
@@ -68,6 +69,9 @@ void Server::Drain() {
   grpc_->SetServing(false);
   models_->Close();
   models_->AwaitDrained(deadline);
+  // Calls that reach a port which is closing are cancelled by gRPC without a reason. Those on their
+  // way now get ours, UNAVAILABLE, which tells clients to try elsewhere.
+  absl::SleepFor(std::min(kRefusalTime, drain_));
   // What is left are replies on their way, and streams that clients hold open without asking for
   // anything, such as health watches: those would last until the end of the drain time.
   grpc_->Shutdown(std::min(deadline, absl::Now() + kFlush));

@@ -161,7 +161,8 @@ void TransposeBuffered(Loop column, Loop row, std::byte* to, const std::byte* fr
 template <size_t kBytes>
 void Transpose(Loop column, Loop row, std::byte* to, const std::byte* from) {
   constexpr int64_t kConflict = 1024;  // bytes; many such rows share few sets
-  const bool conflicting = column.to % kConflict == 0 || row.from % kConflict == 0;
+  const bool conflicting = std::min(column.count, row.count) >= 16 &&
+                           (column.to % kConflict == 0 || row.from % kConflict == 0);
   for (int64_t c = 0; c < column.count; c += kBlock) {
     for (int64_t r = 0; r < row.count; r += kBlock) {
       Loop columns = column, rows = row;

@@ -9,8 +9,8 @@
 namespace octet::kernels {
 Resampler::Resampler(const Shape& input, std::vector<AxisFilter> filters, float fill)
     : input_size_(ElementCount(input)), output_size_(input_size_), fill_(fill) {
-  // By how much they grow the tensor; equal ones from the innermost outwards, which leaves the most
-  // work to the passes that combine whole rows.
+  // By how much they grow the tensor. Of equal ones, those that leave the most work to the passes
+  // that combine whole rows: inner axes grow first, outer axes shrink first.
   std::vector<size_t> order;
   for (size_t d = filters.size(); d-- > 0;) {
     if (filters[d].taps > 0) order.push_back(d);
@@ -18,8 +18,10 @@ Resampler::Resampler(const Shape& input, std::vector<AxisFilter> filters, float 
   const auto growth = [&](size_t d) {
     return static_cast<double>(filters[d].output) / static_cast<double>(input[d]);
   };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return growth(a) < growth(b); });
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    if (growth(a) != growth(b)) return growth(a) < growth(b);
+    return growth(a) < 1 && a < b;
+  });
   Shape shape = input;
   for (const size_t d : order) {
     Pass pass = {.filter = std::move(filters[d]),

@@ -127,8 +127,8 @@ void TransposeBlock(Loop column, Loop row, std::byte* to, const std::byte* from)
   constexpr int64_t kTile = kRegisterTile<kBytes>;
   const int64_t tiled_columns = kTile == 1 ? 0 : column.count / kTile * kTile;
   const int64_t tiled_rows = kTile == 1 ? 0 : row.count / kTile * kTile;
-  for (int64_t c = 0; c < tiled_columns; c += kTile) {
-    for (int64_t r = 0; r < tiled_rows; r += kTile) {
+  for (int64_t r = 0; r < tiled_rows; r += kTile) {
+    for (int64_t c = 0; c < tiled_columns; c += kTile) {
       std::byte* const target = to + c * column.to + r * row.to;
       const std::byte* const source = from + c * column.from + r * row.from;
       if constexpr (kBytes == 4) Transpose4x4Floats(target, column.to, source, row.from);
@@ -142,17 +142,39 @@ void TransposeBlock(Loop column, Loop row, std::byte* to, const std::byte* from)
   }
 }
 
+constexpr int64_t kBlock = 64;
+
+// Through a dense block: for strides at which the rows of a block compete for the same cache sets.
+template <size_t kBytes>
+void TransposeBuffered(Loop column, Loop row, std::byte* to, const std::byte* from) {
+  alignas(64) std::byte buffer[kBlock * kBlock * kBytes];
+  Loop dense = column;
+  dense.to = kBlock * static_cast<int64_t>(kBytes);
+  TransposeBlock<kBytes>(dense, row, buffer, from);
+  for (int64_t c = 0; c < column.count; ++c) {
+    std::memcpy(to + c * column.to, buffer + c * dense.to,
+                static_cast<size_t>(row.count) * kBytes);
+  }
+}
+
 // In blocks whose rows stay in the first-level cache on both sides.
 template <size_t kBytes>
 void Transpose(Loop column, Loop row, std::byte* to, const std::byte* from) {
-  constexpr int64_t kBlock = 32;
+  constexpr int64_t kConflict = 1024;  // bytes; many such rows share few sets
+  const bool conflicting = std::min(column.count, row.count) >= 16 &&
+                           (column.to % kConflict == 0 || row.from % kConflict == 0);
   for (int64_t c = 0; c < column.count; c += kBlock) {
     for (int64_t r = 0; r < row.count; r += kBlock) {
       Loop columns = column, rows = row;
       columns.count = std::min(kBlock, column.count - c);
       rows.count = std::min(kBlock, row.count - r);
-      TransposeBlock<kBytes>(columns, rows, to + c * column.to + r * row.to,
-                             from + c * column.from + r * row.from);
+      std::byte* const target = to + c * column.to + r * row.to;
+      const std::byte* const source = from + c * column.from + r * row.from;
+      if (conflicting) {
+        TransposeBuffered<kBytes>(columns, rows, target, source);
+      } else {
+        TransposeBlock<kBytes>(columns, rows, target, source);
+      }
     }
   }
 }

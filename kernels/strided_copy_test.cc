@@ -1,5 +1,7 @@
 #include "kernels/strided_copy.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <vector>
@@ -70,6 +72,19 @@ TEST(CopyStrided, PermutesAnyShape) {
     const size_t bytes = size_t{1} << random.Integer(0, 3);
     CheckBox(bytes, dims, PermutedStrides(dims, random.Permutation(rank)),
              PermutedStrides(dims, random.Permutation(rank)), 0, ElementCount(dims));
+  }
+}
+
+TEST(CopyStrided, TransposesMatricesWhoseRowsCompeteForTheCache) {
+  for (const size_t bytes : {1, 2, 4, 8}) {
+    for (const Shape& dims : {Shape{70, 1024}, Shape{1024, 45}, Shape{2, 64, 256}}) {
+      const size_t rank = dims.size();
+      std::vector<size_t> swapped(rank);
+      for (size_t d = 0; d < rank; ++d) swapped[d] = d;
+      std::swap(swapped[rank - 1], swapped[rank - 2]);
+      CheckBox(bytes, dims, RowMajorStrides(dims), PermutedStrides(dims, swapped), 0,
+               ElementCount(dims));
+    }
   }
 }
 

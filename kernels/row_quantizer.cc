@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/row_quantizer.cc"
@@ -65,6 +66,42 @@ void Encode(const float* HWY_RESTRICT x, size_t size, float inverse_scale, int32
   std::copy(coded, coded + (size - i), codes + i);
 }
 
+// With a quantizer that does not come from these elements, which may lie far outside its range.
+template <typename T>
+void EncodeAny(const float* HWY_RESTRICT x, int64_t size, float scale, int32_t zero_point,
+               T* HWY_RESTRICT codes) {
+  const hn::ScalableTag<float> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  const hn::Rebind<T, decltype(d)> dc;
+  const size_t lanes = hn::Lanes(d), count = static_cast<size_t>(size);
+  const auto divisor = hn::Set(d, scale);
+  const auto offset = hn::Set(di, zero_point);
+  constexpr float kFar = 1024;  // no code is that far from zero
+  const auto encode = [&](auto floats) {
+    const auto steps = hn::Min(hn::Max(hn::Div(floats, divisor), hn::Set(d, -kFar)),
+                               hn::Set(d, kFar));
+    const auto rounded = hn::Add(hn::NearestInt(steps), offset);
+    return hn::DemoteTo(dc, hn::Max(rounded, hn::Set(di, std::numeric_limits<T>::min())));
+  };
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(encode(hn::LoadU(d, x + i)), dc, codes + i);
+  if (i == count) return;
+  HWY_ALIGN float rest[hn::MaxLanes(d)] = {};
+  HWY_ALIGN T coded[hn::MaxLanes(d)];
+  std::copy(x + i, x + count, rest);
+  hn::Store(encode(hn::Load(d, rest)), dc, coded);
+  std::copy(coded, coded + (count - i), codes + i);
+}
+
+void Uint8Elements(const float* x, int64_t size, float scale, int32_t zero_point,
+                   uint8_t* codes) {
+  EncodeAny(x, size, scale, zero_point, codes);
+}
+
+void Int8Elements(const float* x, int64_t size, float scale, int32_t zero_point, int8_t* codes) {
+  EncodeAny(x, size, scale, zero_point, codes);
+}
+
 constexpr float kSmallestScale = 0x1p-100f;
 
 void Uint8Rows(const float* rows, int64_t count, int64_t depth, int64_t stride, uint8_t* codes,
@@ -101,8 +138,20 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace octet::kernels {
 
+HWY_EXPORT(Uint8Elements);
+HWY_EXPORT(Int8Elements);
 HWY_EXPORT(Uint8Rows);
 HWY_EXPORT(Int8Rows);
+
+void QuantizeElements(const float* from, int64_t size, float scale, int32_t zero_point,
+                      uint8_t* codes) {
+  HWY_DYNAMIC_DISPATCH(Uint8Elements)(from, size, scale, zero_point, codes);
+}
+
+void QuantizeElements(const float* from, int64_t size, float scale, int32_t zero_point,
+                      int8_t* codes) {
+  HWY_DYNAMIC_DISPATCH(Int8Elements)(from, size, scale, zero_point, codes);
+}
 
 void QuantizeRowsToUint8(const float* rows, int64_t count, int64_t depth, int64_t stride,
                          uint8_t* codes, float* scales, int32_t* zero_points) {

@@ -1,10 +1,17 @@
-// Quantization of float rows at run time, each with the range of its own elements.
+// Quantization of floats: with a quantizer that is given, or of rows at run time, each with the
+// range of its own elements.
 
 #pragma once
 
 #include <cstdint>
 
 namespace octet::kernels {
+
+// codes[i] = clamp(round(from[i] / scale) + zero_point), halves to even. NaN gives a code.
+void QuantizeElements(const float* from, int64_t size, float scale, int32_t zero_point,
+                      uint8_t* codes);
+void QuantizeElements(const float* from, int64_t size, float scale, int32_t zero_point,
+                      int8_t* codes);
 
 // Row r of `count` rows of `depth` floats becomes u8 codes at codes + r * stride; scales[r] and
 // zero_points[r] say what they stand for: x = scale * (code - zero_point), 0 exactly representable.

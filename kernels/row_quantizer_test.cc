@@ -35,6 +35,28 @@ Quantized Quantize(const std::vector<float>& values, int64_t rows, int64_t depth
   return result;
 }
 
+// Every length around the vector length, numbers far outside the range, and halves.
+TEST(QuantizeElements, IsDivisionRoundedHalfToEven) {
+  const float scale = 0.25f;
+  for (size_t size = 1; size < 70; ++size) {
+    std::vector<float> values = Random(size, -80, 80);
+    values[0] = 1e30f;
+    values[size / 2] = -1e30f;
+    values[size - 1] = 0.375f;  // one and a half steps: two
+    std::vector<uint8_t> codes(size + 1, 0xEE);
+    std::vector<int8_t> signed_codes(size + 1, 0x77);
+    QuantizeElements(values.data(), static_cast<int64_t>(size), scale, 100, codes.data());
+    QuantizeElements(values.data(), static_cast<int64_t>(size), scale, -3, signed_codes.data());
+    for (size_t i = 0; i < size; ++i) {
+      const double steps = std::nearbyint(double{values[i]} / scale);
+      ASSERT_EQ(codes[i], std::clamp(steps + 100, 0.0, 255.0)) << values[i];
+      ASSERT_EQ(signed_codes[i], std::clamp(steps - 3, -128.0, 127.0)) << values[i];
+    }
+    EXPECT_EQ(codes[size], 0xEE);
+    EXPECT_EQ(signed_codes[size], 0x77);
+  }
+}
+
 // Depths around the vector length, and signs on both sides and on one.
 TEST(RowQuantizer, EveryElementIsWithinHalfAStep) {
   for (const auto& [low, high] : {std::pair(-1.0f, 3.0f), {0.5f, 2.0f}, {-7.0f, -1.0f}}) {

@@ -2,11 +2,13 @@
 // real numbers both are the identity; what they do is round.
 
 #include "base/status.h"
+#include "kernels/channel_padding.h"
 #include "kernels/channels_last.h"
 #include "kernels/infer.h"
 #include "kernels/lowering.h"
 #include "kernels/operator.h"
 #include "kernels/primitive_kernel.h"
+#include "kernels/row_quantizer.h"
 
 namespace octet::kernels::ops {
 namespace {
@@ -23,8 +25,32 @@ void Bind(const TensorType& type, int argument, PrimitiveCall& call) {
   if (type.quant->zero_points[0] != 0) call.ZeroPoint(argument, type.quant->zero_points[0]);
 }
 
-// Int8 kernels read channels last: codes of images are made that way. Floats keep the layout that
-// the codes had.
+// Floats to codes that lie as the floats do: one pass of our own.
+void EmitInPlace(LoweringContext& context, int floats, const dnnl::memory::desc& to) {
+  const TensorType& output = context.output_type(0);
+  const int64_t size = ElementCount(output.shape);
+  const float scale = output.quant->scales[0];
+  const int32_t zero_point = output.quant->zero_points[0];
+  const bool is_unsigned = output.dtype == DataType::kUint8;
+  context.Emit(MakeKernel("octet:quantize",
+                          [=](const StepMemory& memory) {
+                            const auto* from = reinterpret_cast<const float*>(memory.inputs[0]);
+                            std::byte* const codes = memory.outputs[0];
+                            if (is_unsigned) {
+                              QuantizeElements(from, size, scale, zero_point,
+                                               reinterpret_cast<uint8_t*>(codes));
+                            } else {
+                              QuantizeElements(from, size, scale, zero_point,
+                                               reinterpret_cast<int8_t*>(codes));
+                            }
+                            return absl::OkStatus();
+                          }),
+               {floats}, {context.OutputInLayout(0, to)});
+}
+
+// Int8 kernels read channels last: codes of images are made that way, but for images of few
+// channels, whose planes convolutions interleave and pad themselves. Floats keep the layout that the
+// codes had.
 absl::StatusOr<bool> Lower(LoweringContext& context) {
   const TensorType& input = context.input_type(0);
   const TensorType& output = context.output_type(0);
@@ -34,7 +60,16 @@ absl::StatusOr<bool> Lower(LoweringContext& context) {
     return absl::UnimplementedError("codes of this shape have no kernel");
   }
   dnnl::memory::desc to = *plain;
-  if (output.quant && output.shape.size() >= 3) to = ChannelsLast(output);
+  const bool few_channels = output.shape.size() >= 3 && output.shape[1] < kPaddedChannels;
+  if (output.quant && output.shape.size() >= 3 && !few_channels) to = ChannelsLast(output);
+  if (output.quant && input.dtype == DataType::kFloat32 && !input.quant &&
+      from->get_inner_nblks() == 0 && from->get_submemory_offset() == 0 &&
+      from->get_dims() == to.get_dims() &&
+      from->get_strides() == to.get_strides()) {
+    OCTET_ASSIGN_OR_RETURN(const int source, context.InLayout(0, *from));
+    EmitInPlace(context, source, to);
+    return true;
+  }
   dnnl::primitive_attr attributes = BaseAttributes();
   Describe(input, DNNL_ARG_SRC, attributes);
   Describe(output, DNNL_ARG_DST, attributes);

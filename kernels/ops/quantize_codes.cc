@@ -48,9 +48,14 @@ void EmitInPlace(LoweringContext& context, int floats, const dnnl::memory::desc&
                {floats}, {context.OutputInLayout(0, to)});
 }
 
-// Int8 kernels read channels last: codes of images are made that way, but for images of few
-// channels, whose planes convolutions interleave and pad themselves. Floats keep the layout that the
-// codes had.
+// Where the result lies. Int8 kernels read images channels last, but for images of few channels,
+// whose planes convolutions interleave and pad themselves; matrix products read tokens as they lie.
+dnnl::memory::desc ResultDesc(const TensorType& output, const dnnl::memory::desc& plain) {
+  const bool image = output.shape.size() >= 4;
+  if (output.quant && image && output.shape[1] >= kPaddedChannels) return ChannelsLast(output);
+  return plain;
+}
+
 absl::StatusOr<bool> Lower(LoweringContext& context) {
   const TensorType& input = context.input_type(0);
   const TensorType& output = context.output_type(0);
@@ -59,9 +64,7 @@ absl::StatusOr<bool> Lower(LoweringContext& context) {
   if (!from || !plain) {
     return absl::UnimplementedError("codes of this shape have no kernel");
   }
-  dnnl::memory::desc to = *plain;
-  const bool few_channels = output.shape.size() >= 3 && output.shape[1] < kPaddedChannels;
-  if (output.quant && output.shape.size() >= 3 && !few_channels) to = ChannelsLast(output);
+  const dnnl::memory::desc to = ResultDesc(output, *plain);
   if (output.quant && input.dtype == DataType::kFloat32 && !input.quant &&
       from->get_inner_nblks() == 0 && from->get_submemory_offset() == 0 &&
       from->get_dims() == to.get_dims() &&

@@ -1,8 +1,9 @@
 // A model in process, measured on command, so that a script can interleave it with other engines.
 //
-//   measured_model MODEL SAMPLES.npz MODE BATCH      MODE: fp32 | int8 | dynamic
+//   measured_model MODEL SAMPLES.npz MODE BATCH      MODE: fp32 | int8 | int8-all | dynamic
 //
-// Prints "ready"; then for each line "SECONDS" on the standard input runs the model on one thread
+// int8-all keeps every layer in int8, whatever that does to the outputs: for models of random
+// weights, whose accuracy means nothing. Prints "ready"; then for each line "SECONDS" on the standard input runs the model on one thread
 // for that long and prints the median seconds of a run.
 
 #include <algorithm>
@@ -69,6 +70,7 @@ absl::Status Run(const std::vector<std::string>& arguments) {
   options.int8 = arguments[2] != "fp32";
   options.dynamic = arguments[2] == "dynamic";
   options.calibration_path = arguments[1];
+  if (arguments[2] == "int8-all") options.quantization.target_sqnr_db = 0;
   OCTET_ASSIGN_OR_RETURN(const runtime::PreparedModel model,
                          runtime::PrepareModel(arguments[0], options));
   OCTET_ASSIGN_OR_RETURN(const runtime::CalibrationData data,

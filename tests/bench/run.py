@@ -29,6 +29,7 @@ import numpy as np  # noqa: E402
 from tests.models import build, inputs, zoo  # noqa: E402
 
 MODELS = ("resnet50", "mobilenet_v2", "efficientnet_lite0", "minilm")
+RANDOM_WEIGHTS = ("resnet50", "mobilenet_v2")
 Measure = Callable[[float], float]  # seconds to measure for -> median seconds of a run
 
 
@@ -101,9 +102,10 @@ def engines(name: str, batch: int, samples: Path, dataset: inputs.Dataset,
             with_peers_int8: bool) -> dict[str, Callable[[], Measure]]:
     model = build.path(name)
     feeds = batch_of(dataset.calibration, batch)
+    int8 = "int8-all" if name in RANDOM_WEIGHTS else "int8"
     made: dict[str, Callable[[], Measure]] = {
         "Octet fp32": lambda: Octet(model, samples, "fp32", batch),
-        "Octet int8": lambda: Octet(model, samples, "int8", batch),
+        "Octet int8": lambda: Octet(model, samples, int8, batch),
         "ORT fp32": lambda: onnxruntime_engine(model, feeds),
         "OV fp32": lambda: openvino_engine(model, feeds),
     }

@@ -40,7 +40,7 @@ ValueId Penalty(Expansion& e, ValueId kept, float otherwise) {
 // [batch, keys] or [batch, length, keys]; how many keys count [batch]; or where they end and where
 // they start, one list after the other [2 * batch].
 absl::StatusOr<ValueId> MaskPenalty(Expansion& e, size_t input, ValueId keys, float otherwise) {
-  const Shape& shape = e.shape(input);
+  const Shape shape = e.shape(input);
   const ValueId mask = e.input(input);
   if (shape.size() == 2 || shape.size() == 3) {
     const ValueId kept =

@@ -94,28 +94,49 @@ ValueId Positions(Expansion& e, ValueId ids, ValueId table) {
   return e.Apply("Slice", {table, e.Ints({0}), length, e.Ints({0})});
 }
 
-absl::Status ExpandEmbedLayerNormalization(Expansion& e) {
-  enum Input : size_t { kIds, kSegments, kWords, kPositions, kSegmentTable, kGamma, kBeta, kMask,
-                        kPositionIds };
-  ValueId sum = e.Apply("Gather", {e.input(kWords), e.input(kIds)});
-  const ValueId positions = e.HasInput(kPositionIds)
-                                ? e.Apply("Gather", {e.input(kPositions), e.input(kPositionIds)})
-                                : Positions(e, e.input(kIds), e.input(kPositions));
+enum EmbeddingInput : size_t { kIds, kSegments, kWords, kPositions, kSegmentTable, kGamma, kBeta,
+                               kMask, kPositionIds, kEmbeddingInputs };
+
+// `inputs` as EmbedLayerNormalization has them, kNoValue where one is absent.
+void EmbedAndNormalize(Expansion& e, const std::vector<ValueId>& inputs) {
+  ValueId sum = e.Apply("Gather", {inputs[kWords], inputs[kIds]});
+  const ValueId positions = inputs[kPositionIds] != kNoValue
+                                ? e.Apply("Gather", {inputs[kPositions], inputs[kPositionIds]})
+                                : Positions(e, inputs[kIds], inputs[kPositions]);
   sum = e.Apply("Add", {sum, positions});
-  if (e.HasInput(kSegments) && e.HasInput(kSegmentTable)) {
-    sum = e.Apply("Add", {sum, e.Apply("Gather", {e.input(kSegmentTable), e.input(kSegments)})});
+  if (inputs[kSegments] != kNoValue && inputs[kSegmentTable] != kNoValue) {
+    sum = e.Apply("Add", {sum, e.Apply("Gather", {inputs[kSegmentTable], inputs[kSegments]})});
   }
-  e.SetOutput(0, e.Apply("LayerNormalization", {sum, e.input(kGamma), e.input(kBeta)},
+  e.SetOutput(0, e.Apply("LayerNormalization", {sum, inputs[kGamma], inputs[kBeta]},
                          LastAxis(e.node(), kSkipEpsilon)));
-  // How many tokens of each row count.
-  ValueId mask = e.input(kIds);
-  if (e.HasInput(kMask)) {
-    mask = e.input(kMask);
-  } else {
-    mask = e.Apply("Sub", {mask, mask});
-  }
+  // How many tokens of each row count; without a mask ONNX Runtime says 0.
+  const ValueId mask = inputs[kMask] != kNoValue
+                           ? inputs[kMask]
+                           : e.Apply("Sub", {inputs[kIds], inputs[kIds]});
   e.SetOutput(1, e.Apply("ReduceSum", {mask, e.Ints({1})}, {{"keepdims", int64_t{0}}}));
   e.SetOutput(2, sum);
+}
+
+absl::Status ExpandEmbedLayerNormalization(Expansion& e) {
+  std::vector<ValueId> inputs = e.node().inputs;
+  inputs.resize(kEmbeddingInputs, kNoValue);
+  EmbedAndNormalize(e, inputs);
+  return absl::OkStatus();
+}
+
+// The same with tables of codes; after the mask come their scales, then their zero points.
+absl::Status ExpandQuantizedEmbedding(Expansion& e) {
+  constexpr size_t kTables = kBeta - kWords + 1, kFirstScale = kMask + 1;
+  std::vector<ValueId> inputs = e.node().inputs;
+  inputs.resize(kFirstScale + 2 * kTables, kNoValue);
+  for (size_t i = 0; i < kTables; ++i) {
+    if (inputs[kWords + i] == kNoValue) continue;
+    inputs[kWords + i] = e.Apply("DequantizeLinear", {inputs[kWords + i], inputs[kFirstScale + i],
+                                                      inputs[kFirstScale + kTables + i]});
+  }
+  inputs.resize(kMask + 1);
+  inputs.resize(kEmbeddingInputs, kNoValue);
+  EmbedAndNormalize(e, inputs);
   return absl::OkStatus();
 }
 
@@ -201,6 +222,13 @@ absl::Status ExpandMatMulIntegerToFloat(Expansion& e) {
   return absl::OkStatus();
 }
 
+// Operators that have come to mean the same in ONNX's own domain.
+absl::Status ExpandToOnnx(Expansion& e) {
+  const std::string op = e.node().op.substr(e.node().op.rfind('.') + 1);
+  e.SetOutput(0, e.Apply(op, e.node().inputs, e.node().attributes));
+  return absl::OkStatus();
+}
+
 struct Row {
   absl::string_view op;
   ExpandFn expand;
@@ -208,6 +236,7 @@ struct Row {
 constexpr auto kRows = std::to_array<Row>({
     {"com.microsoft.Attention", ExpandAttention},
     {"com.microsoft.BiasGelu", ExpandGelu},
+    {"com.microsoft.DequantizeLinear", ExpandToOnnx},
     {"com.microsoft.DynamicQuantizeMatMul", ExpandDynamicQuantizeMatMul},
     {"com.microsoft.EmbedLayerNormalization", ExpandEmbedLayerNormalization},
     {"com.microsoft.FastGelu", ExpandFastGelu},
@@ -218,6 +247,17 @@ constexpr auto kRows = std::to_array<Row>({
     {"com.microsoft.MatMulIntegerToFloat", ExpandMatMulIntegerToFloat},
     {"com.microsoft.MultiHeadAttention", ExpandMultiHeadAttention},
     {"com.microsoft.QAttention", ExpandQuantizedAttention},
+    {"com.microsoft.QEmbedLayerNormalization", ExpandQuantizedEmbedding},
+    {"com.microsoft.QGemm", ExpandQGemm},
+    {"com.microsoft.QLinearAdd", ExpandQLinearBinary},
+    {"com.microsoft.QLinearAveragePool", ExpandQLinearUnary},
+    {"com.microsoft.QLinearConcat", ExpandQLinearConcat},
+    {"com.microsoft.QLinearGlobalAveragePool", ExpandQLinearUnary},
+    {"com.microsoft.QLinearLeakyRelu", ExpandQLinearUnary},
+    {"com.microsoft.QLinearMul", ExpandQLinearBinary},
+    {"com.microsoft.QLinearSigmoid", ExpandQLinearUnary},
+    {"com.microsoft.QLinearSoftmax", ExpandQLinearUnary},
+    {"com.microsoft.QuantizeLinear", ExpandToOnnx},
     {"com.microsoft.QuickGelu", ExpandQuickGelu},
     {"com.microsoft.SkipLayerNormalization", ExpandSkipLayerNormalization},
     {"com.microsoft.SkipSimplifiedLayerNormalization", ExpandSkipSimplifiedLayerNormalization},

@@ -27,8 +27,9 @@ class Expansion {
   const Node& node() const { return node_; }
   bool HasInput(size_t i) const { return node_.HasInput(i); }
   ValueId input(size_t i) const { return node_.inputs[i]; }
-  // Of a present input, as shape inference has found it: sizes may be kUnknownDim.
-  const Shape& shape(size_t i) const { return graph_.value(node_.inputs[i]).type.shape; }
+  // Of a present input, as shape inference has found it: sizes may be kUnknownDim. By value, since
+  // new values move the old ones.
+  Shape shape(size_t i) const { return graph_.value(node_.inputs[i]).type.shape; }
   int rank(size_t i) const { return static_cast<int>(shape(i).size()); }
   bool IsRead(size_t output) const;
 
@@ -64,6 +65,12 @@ using ExpandFn = absl::Status (*)(Expansion&);
 absl::Status ExpandAttention(Expansion& expansion);
 absl::Status ExpandQuantizedAttention(Expansion& expansion);
 absl::Status ExpandMultiHeadAttention(Expansion& expansion);
+
+// com.microsoft: QGemm; QLinearAdd and QLinearMul; QLinearConcat; QLinear with one operand.
+absl::Status ExpandQGemm(Expansion& expansion);
+absl::Status ExpandQLinearBinary(Expansion& expansion);
+absl::Status ExpandQLinearConcat(Expansion& expansion);
+absl::Status ExpandQLinearUnary(Expansion& expansion);
 
 // Marks a MatMul whose float operand is to be quantized row by row at run time, as the model asks.
 inline constexpr char kDynamicInt8[] = "octet.dynamic_int8";

@@ -7,11 +7,14 @@
 
 namespace octet::graph {
 
-absl::StatusOr<int> FoldConstants(Graph& graph) {
+absl::StatusOr<int> FoldConstants(Graph& graph) { return FoldConstantsExcept(graph, ""); }
+
+absl::StatusOr<int> FoldConstantsExcept(Graph& graph, absl::string_view op) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph.TopologicalOrder());
   int rewrites = 0;
   for (const NodeId id : order) {
     const Node& node = graph.node(id);
+    if (node.op == op) continue;
     OCTET_ASSIGN_OR_RETURN(const std::optional<std::vector<Tensor>> values,
                            EvaluateConstant(graph, node));
     if (!values) continue;

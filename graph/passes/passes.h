@@ -10,8 +10,21 @@ namespace octet::graph {
 // Operators of ONNX Runtime's optimizers become the ONNX operators they were fused from.
 absl::StatusOr<int> ExpandFusions(Graph& graph);
 
-// Nodes whose inputs are all constant become constants.
+// QLinearConv, QLinearMatMul and the nodes of dynamic quantization around MatMulInteger become
+// operators on real numbers between DequantizeLinear and QuantizeLinear.
+absl::StatusOr<int> ExpandIntegerProducts(Graph& graph);
+
+// Constant weights behind DequantizeLinear become constants with a quantizer, where the model
+// quantizes the activations too.
+absl::StatusOr<int> ReadQuantizedWeights(Graph& graph);
+
+// QuantizeLinear and DequantizeLinear become quantizers of values, and what stands between them
+// computes on codes.
+absl::StatusOr<int> AbsorbQuantization(Graph& graph);
+
+// Nodes whose inputs are all constant become constants; all but those of type `op`.
 absl::StatusOr<int> FoldConstants(Graph& graph);
+absl::StatusOr<int> FoldConstantsExcept(Graph& graph, absl::string_view op);
 
 // Removes what does nothing: Identity, Dropout, Casts to the same type, Slices of everything, Pads
 // by nothing, and the like.

@@ -13,6 +13,9 @@ std::span<const Pass> FloatPipeline() {
   static constexpr auto kPasses = std::to_array<Pass>({
       // Before all others: what it puts in has patterns and constants for them.
       {"expand_fusions", ExpandFusions},
+      // Models that come quantized, in one form; before their weights are folded to floats.
+      {"expand_integer_products", ExpandIntegerProducts},
+      {"read_quantized_weights", ReadQuantizedWeights},
       // Early: later patterns match constants, not the nodes that compute them.
       {"fold_constants", FoldConstants},
       {"remove_identity", RemoveIdentity},
@@ -36,8 +39,10 @@ std::span<const Pass> FloatPipeline() {
       {"fold_batch_norm", FoldBatchNorm},
       {"fold_scale", FoldScale},
       {"fold_bias_again", FoldBias},
-      // Last: it hides operators inside others, where no pattern finds them.
+      // Late: it hides operators inside others, where no pattern finds them.
       {"fuse_elementwise", FuseElementwise},
+      // Last: quantizers go around what was fused.
+      {"absorb_quantization", AbsorbQuantization},
   });
   return kPasses;
 }

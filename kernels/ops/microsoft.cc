@@ -54,11 +54,21 @@ Types InferNormalization(const InferContext& context) {
       {.shape = shape}, {.shape = reduced}, {.shape = reduced}, {.shape = shape}};
 }
 
+absl::Status Require(const InferContext& context, std::initializer_list<int> inputs) {
+  for (const int i : inputs) {
+    if (!context.has_input(i)) {
+      return absl::InvalidArgumentError(absl::StrCat("input ", i, " is missing"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 Types InferEmbedding(const InferContext& context) {
   constexpr int kIds = 0, kWords = 2, kPositions = 3, kMask = 7;
   OCTET_RETURN_IF_ERROR(ExpectRank(context, kIds, 2));
   OCTET_RETURN_IF_ERROR(ExpectRank(context, kWords, 2));
   OCTET_RETURN_IF_ERROR(ExpectRank(context, kPositions, 2));
+  OCTET_RETURN_IF_ERROR(Require(context, {5, 6}));
   if (context.has_input(kMask)) OCTET_RETURN_IF_ERROR(ExpectRank(context, kMask, 2));
   const Shape& ids = context.shape(kIds);
   const Shape shape = {ids[0], ids[1], context.shape(kWords)[1]};
@@ -103,6 +113,11 @@ Types InferMultiHeadAttention(const InferContext& context) {
   return std::vector<TensorType>{{.shape = {query[0], query[1], context.shape(2)[2]}}, {}, {}, {}};
 }
 
+Types InferQuantizedEmbedding(const InferContext& context) {
+  OCTET_RETURN_IF_ERROR(Require(context, {8, 9, 11, 12}));
+  return InferEmbedding(context);
+}
+
 Types InferFusedConv(const InferContext& context) {
   const graph::OpSchema* const conv = Registry().FindNewest("Conv");
   return conv->infer(context);
@@ -131,7 +146,7 @@ constexpr std::array kOperators = {
     Row("com.microsoft.Attention", 2, 7, InferAttention),
     Row("com.microsoft.BiasGelu", 2, 2, InferFloats),
     Row("com.microsoft.DynamicQuantizeMatMul", 3, 5, InferQuantizedProduct),
-    Row("com.microsoft.EmbedLayerNormalization", 7, 9, InferEmbedding),
+    Row("com.microsoft.EmbedLayerNormalization", 1, 9, InferEmbedding),
     Row("com.microsoft.FastGelu", 1, 2, InferFloats),
     Row("com.microsoft.FusedConv", 2, 4, InferFusedConv),
     Row("com.microsoft.FusedGemm", 2, 3, InferFusedGemm),
@@ -140,6 +155,7 @@ constexpr std::array kOperators = {
     Row("com.microsoft.MatMulIntegerToFloat", 4, 7, InferQuantizedProduct),
     Row("com.microsoft.MultiHeadAttention", 3, 10, InferMultiHeadAttention),
     Row("com.microsoft.QAttention", 5, 9, InferAttention),
+    Row("com.microsoft.QEmbedLayerNormalization", 1, 18, InferQuantizedEmbedding),
     Row("com.microsoft.QuickGelu", 1, 1, InferFloats),
     Row("com.microsoft.SkipLayerNormalization", 3, 5, InferNormalization),
     Row("com.microsoft.SkipSimplifiedLayerNormalization", 3, 4, InferNormalization),

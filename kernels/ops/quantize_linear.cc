@@ -256,9 +256,9 @@ constexpr std::array kOperators = {
     Row("QuantizeLinear", 3, InferQuantize, ReferenceQuantize),
     Row("DequantizeLinear", 3, InferDequantize, ReferenceDequantize),
     Row("DynamicQuantizeLinear", 1, InferDynamic, ReferenceDynamic),
-    // ONNX Runtime's own, older than ONNX's 16-bit codes.
-    Row("com.microsoft.QuantizeLinear", 3, InferQuantize, ReferenceQuantize),
-    Row("com.microsoft.DequantizeLinear", 3, InferDequantize, ReferenceDequantize),
+    // ONNX Runtime's own, older than ONNX's 16-bit codes; replaced by the two above.
+    Row("com.microsoft.QuantizeLinear", 3, InferQuantize, nullptr),
+    Row("com.microsoft.DequantizeLinear", 3, InferDequantize, nullptr),
 };
 
 }  // namespace

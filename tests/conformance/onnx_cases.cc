@@ -72,7 +72,8 @@ absl::Status Compare(const Case& test, const graph::Graph& graph,
   return absl::OkStatus();
 }
 
-absl::Status RunByReference(const Case& test, const graph::Graph& graph, const DataSet& data) {
+absl::Status RunByReference(const Case& test, graph::Graph graph, const DataSet& data) {
+  OCTET_RETURN_IF_ERROR(graph::RunPasses(graph, graph::ExpansionPipeline()).status());
   OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> outputs,
                          testing::RunReference(graph, data.inputs));
   return Compare(test, graph, outputs, data.expected);

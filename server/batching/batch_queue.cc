@@ -86,8 +86,7 @@ absl::Status BatchQueue::Enqueue(std::unique_ptr<InferTask>& task, absl::Time no
     if (wait > latest_start - now) {
       return absl::DeadlineExceededError(
           absl::StrCat("the queue is about ", absl::FormatDuration(wait),
-                       " long, and the request allows ",
-                       absl::FormatDuration(latest_start - now)));
+                       " long, and the request allows ", absl::FormatDuration(latest_start - now)));
     }
   }
   if (waiting_ >= policy_.max_queue_size) DropDead(now, dropped);

@@ -25,7 +25,9 @@ class BatchQueueTest : public ::testing::Test {
   void Make(BatchingPolicy policy, std::vector<int64_t> sizes = {1, 2, 4, 8}) {
     queue_ = std::make_unique<BatchQueue>(policy, std::move(sizes));
   }
-  absl::Status Add(std::unique_ptr<InferTask> task) { return queue_->Enqueue(task, now_, dropped_); }
+  absl::Status Add(std::unique_ptr<InferTask> task) {
+    return queue_->Enqueue(task, now_, dropped_);
+  }
   absl::Status Add(int64_t rows) { return Add(Task(rows)); }
   void AddMany(int count, int64_t rows = 1) {
     for (int i = 0; i < count; ++i) ASSERT_TRUE(Add(rows).ok());

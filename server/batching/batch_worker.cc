@@ -55,8 +55,7 @@ absl::Status BatchWorker::Execute(const Batch& batch, InferTimes& times,
 }
 
 // Counts first and answers then: who has an answer finds it in the statistics.
-void BatchWorker::Finish(Batch& batch, const InferTimes& times,
-                         std::vector<InferResult>& results) {
+void BatchWorker::Finish(Batch& batch, const InferTimes& times, std::vector<InferResult>& results) {
   statistics_.CountRun(batch, times);
   if (on_batch_) on_batch_({batch, RowCount(batch), times});
   for (size_t i = 0; i < batch.size(); ++i) {

@@ -13,8 +13,8 @@ absl::StatusOr<OutputBytes> OutputBytes::Allocate(size_t size) {
   // One byte at least: transports need an address even for a tensor without elements.
   block.data_.reset(static_cast<std::byte*>(std::malloc(size == 0 ? 1 : size)));
   if (block.data_ == nullptr) {
-    return absl::ResourceExhaustedError(absl::StrCat("no memory for an output of ", size,
-                                                     " bytes"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for an output of ", size, " bytes"));
   }
   block.size_ = size;
   return block;

@@ -1,6 +1,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <cstdlib>
 #include <string>
 #include <thread>
 
@@ -13,6 +14,7 @@
 #include "server/engine/load_options.h"
 #include "server/engine/model_loader.h"
 #include "server/log.h"
+#include "server/process_memory.h"
 #include "server/server.h"
 
 namespace octet::server {
@@ -28,11 +30,11 @@ VersionSelection ToVersionSelection(const VersionPolicyConfig& config) {
 
 ModelSettings ToModelSettings(const ModelConfig& model) {
   return {.versions = ToVersionSelection(model.version_policy),
-          .batching = {.max_batch_size = model.batching.max_batch_size,
-                       .max_queue_delay =
-                           absl::Microseconds(model.batching.max_queue_delay_microseconds),
-                       .max_queue_size = model.batching.max_queue_size,
-                       .streams = ResolveExecution(model.execution).streams}};
+          .batching = {
+              .max_batch_size = model.batching.max_batch_size,
+              .max_queue_delay = absl::Microseconds(model.batching.max_queue_delay_microseconds),
+              .max_queue_size = model.batching.max_queue_size,
+              .streams = ResolveExecution(model.execution).streams}};
 }
 
 ServerOptions ToServerOptions(const Config& config) {
@@ -88,11 +90,10 @@ std::string ClientCall(const ServableModel& servable, int port) {
     Shape shape = input.shape;
     for (int64_t& dim : shape) dim = dim == kUnknownDim ? 1 : dim;
     const std::string dims = absl::StrJoin(shape, ", ");
-    absl::StrAppendFormat(
-        &code,
-        "  x = grpc.InferInput('%s', [%s], '%s')\n"
-        "  x.set_data_from_numpy(np.zeros([%s], '%s')); inputs.append(x)\n",
-        input.name, dims, Name(input.dtype), dims, NumpyType(input.dtype));
+    absl::StrAppendFormat(&code,
+                          "  x = grpc.InferInput('%s', [%s], '%s')\n"
+                          "  x.set_data_from_numpy(np.zeros([%s], '%s')); inputs.append(x)\n",
+                          input.name, dims, Name(input.dtype), dims, NumpyType(input.dtype));
   }
   absl::StrAppendFormat(&code, "  print(client.infer('%s', inputs).as_numpy('%s'))\n",
                         servable.name(), model.outputs().front().name);
@@ -141,6 +142,7 @@ sigset_t BlockStopSignals() {
 }  // namespace
 
 absl::Status Serve(const ServeOptions& options, Console& console) {
+  KeepFreedMemory();
   const sigset_t signals = BlockStopSignals();
   const std::string& address = options.config.server.address;
   OCTET_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
@@ -148,9 +150,10 @@ absl::Status Serve(const ServeOptions& options, Console& console) {
   LogInfo("listening", {{"grpc", absl::StrCat(address, ":", server->grpc_port())},
                         {"http", absl::StrCat(address, ":", server->http_port())},
                         {"isa", kernels::InstructionSet()}});
-  console.out << absl::StrFormat("gRPC  %s:%d (Open Inference Protocol, KServe v2)\n"
-                                 "HTTP  http://%s:%d/metrics /healthz/live /healthz/ready\n",
-                                 address, server->grpc_port(), address, server->http_port())
+  console.out << absl::StrFormat(
+                     "gRPC  %s:%d (Open Inference Protocol, KServe v2)\n"
+                     "HTTP  http://%s:%d/metrics /healthz/live /healthz/ready\n",
+                     address, server->grpc_port(), address, server->http_port())
               << std::flush;
   // The summary needs the models; a signal may come first.
   std::thread summary([&] {
@@ -160,7 +163,15 @@ absl::Status Serve(const ServeOptions& options, Console& console) {
   int signal = 0;
   sigwait(&signals, &signal);
   LogInfo("draining", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
+  // Who asks a second time does not want to wait.
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
   server->Drain();
+  if (!server->models().AwaitLoads(absl::InfinitePast())) {
+    // A load can take minutes and has nothing to save: nobody waits for it.
+    LogInfo("stopped while loading");
+    console.out << std::flush;
+    std::_Exit(0);
+  }
   summary.join();
   LogInfo("stopped");
   return absl::OkStatus();

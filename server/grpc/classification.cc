@@ -38,8 +38,8 @@ std::string Text(DataType type, T value) {
     if (!IsInteger(type)) return absl::StrFormat("%f", value);
     return absl::StrCat(static_cast<int64_t>(value));
   } else {
-    return absl::StrCat(static_cast<std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>>(
-        value));
+    return absl::StrCat(
+        static_cast<std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>>(value));
   }
 }
 

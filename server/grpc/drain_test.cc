@@ -42,9 +42,8 @@ class DrainTest : public ::testing::Test {
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     ASSERT_TRUE(server_->models().AwaitLoads(absl::InfiniteFuture()));
-    stub_ = inference::GRPCInferenceService::NewStub(
-        grpc::CreateChannel("localhost:" + std::to_string(server_->grpc_port()),
-                            grpc::InsecureChannelCredentials()));
+    stub_ = inference::GRPCInferenceService::NewStub(grpc::CreateChannel(
+        "localhost:" + std::to_string(server_->grpc_port()), grpc::InsecureChannelCredentials()));
   }
 
   grpc::Status Infer() {

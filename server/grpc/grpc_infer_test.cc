@@ -8,7 +8,7 @@
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "grpcpp/generic/generic_stub.h"
-#include "server/grpc/grpc_test_server.h"
+#include "tests/support/grpc_test_server.h"
 
 namespace octet::server {
 namespace {
@@ -46,9 +46,8 @@ class GrpcInferTest : public GrpcTestServer {
   std::future<grpc::Status> Block() {
     gate.Close();
     const int arrivals = gate.arrivals();
-    auto blocked = std::async(std::launch::async, [this] {
-      return Infer(SumsRequest("sums", {0, 0, 0, 0}));
-    });
+    auto blocked =
+        std::async(std::launch::async, [this] { return Infer(SumsRequest("sums", {0, 0, 0, 0})); });
     gate.AwaitArrivals(arrivals + 1);
     return blocked;
   }
@@ -83,11 +82,11 @@ TEST_F(GrpcInferTest, AnswersRawAndTyped) {
 }
 
 TEST_F(GrpcInferTest, EveryDataTypeThereAndBack) {
-  const std::vector<DataType> types = {
-      DataType::kFloat32, DataType::kFloat64, DataType::kFloat16, DataType::kBFloat16,
-      DataType::kInt8,    DataType::kUint8,   DataType::kInt16,   DataType::kUint16,
-      DataType::kInt32,   DataType::kUint32,  DataType::kInt64,   DataType::kUint64,
-      DataType::kBool};
+  const std::vector<DataType> types = {DataType::kFloat32,  DataType::kFloat64, DataType::kFloat16,
+                                       DataType::kBFloat16, DataType::kInt8,    DataType::kUint8,
+                                       DataType::kInt16,    DataType::kUint16,  DataType::kInt32,
+                                       DataType::kUint32,   DataType::kInt64,   DataType::kUint64,
+                                       DataType::kBool};
   for (const DataType type : types) {
     models.emplace_back("echo_" + std::string(Name(type)), [type] {
       return FakeModel::Echo({{"x", type, {kUnknownDim, kUnknownDim}}});
@@ -128,8 +127,7 @@ TEST_F(GrpcInferTest, MegabytesThereAndBack) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
     const auto big = inference::GRPCInferenceService::NewStub(grpc::CreateCustomChannel(
-        absl::StrCat("localhost:", server->port()), grpc::InsecureChannelCredentials(),
-        arguments));
+        absl::StrCat("localhost:", server->port()), grpc::InsecureChannelCredentials(), arguments));
     inference::ModelInferResponse response;
     const grpc::Status status = big->ModelInfer(&context, request, &response);
     ASSERT_TRUE(status.ok()) << status.error_message();
@@ -197,9 +195,8 @@ TEST_F(GrpcInferTest, FullQueueIsResourceExhausted) {
   auto blocked = Block();
   std::vector<std::future<grpc::Status>> waiting;
   for (int i = 0; i < 2; ++i) {
-    waiting.push_back(std::async(std::launch::async, [this] {
-      return Infer(SumsRequest("sums", {1, 2, 3, 4}));
-    }));
+    waiting.push_back(std::async(std::launch::async,
+                                 [this] { return Infer(SumsRequest("sums", {1, 2, 3, 4})); }));
   }
   AwaitWaiting(2);
   const grpc::Status refused = Infer(SumsRequest("sums", {1, 2, 3, 4}));
@@ -216,7 +213,8 @@ TEST_F(GrpcInferTest, DeadlineInTheQueueIsNotExecuted) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(50));
   inference::ModelInferResponse response;
-  const grpc::Status late = stub->ModelInfer(&context, SumsRequest("sums", {1, 2, 3, 4}), &response);
+  const grpc::Status late =
+      stub->ModelInfer(&context, SumsRequest("sums", {1, 2, 3, 4}), &response);
   EXPECT_EQ(late.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   gate.Open();
   EXPECT_TRUE(blocked.get().ok());

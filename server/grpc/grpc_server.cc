@@ -45,8 +45,7 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(const TlsFi
   grpc::SslServerCredentialsOptions options;
   if (!tls.client_ca.empty()) {
     OCTET_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(tls.client_ca, "client CA"));
-    options.client_certificate_request =
-        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
+    options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
   }
   options.pem_key_cert_pairs.push_back({std::move(key), std::move(certificate)});
   return grpc::SslServerCredentials(options);
@@ -104,10 +103,13 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   builder.RegisterService(impl->service.get());
   impl->server = builder.BuildAndStart();
   if (impl->server == nullptr || impl->port <= 0) {
-    return absl::UnavailableError(absl::StrCat(
-        "gRPC cannot listen on ", endpoint, ": the port is taken, the address is not this "
-        "machine's", options.tls.certificate.empty() ? "" : ", or the certificate and key do not "
-        "fit"));
+    return absl::UnavailableError(absl::StrCat("gRPC cannot listen on ", endpoint,
+                                               ": the port is taken, the address is not this "
+                                               "machine's",
+                                               options.tls.certificate.empty()
+                                                   ? ""
+                                                   : ", or the certificate and key do not "
+                                                     "fit"));
   }
   std::unique_ptr<GrpcServer> server(new GrpcServer(std::move(impl)));
   server->SetServing(false);
@@ -131,8 +133,7 @@ void GrpcServer::Shutdown(absl::Time deadline) {
     if (impl_->stopped) return;
     impl_->stopped = true;
   }
-  impl_->server->Shutdown(absl::ToChronoTime(
-      std::max(deadline, absl::UnixEpoch())));
+  impl_->server->Shutdown(absl::ToChronoTime(std::max(deadline, absl::UnixEpoch())));
   impl_->server->Wait();
 }
 

@@ -10,7 +10,7 @@
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "server/grpc/grpc_status.h"
-#include "server/grpc/grpc_test_server.h"
+#include "tests/support/grpc_test_server.h"
 
 namespace octet::server {
 namespace {
@@ -27,8 +27,7 @@ grpc::Status CallBytes(const std::shared_ptr<grpc::Channel>& channel, const std:
   grpc::ClientContext context;
   grpc::CompletionQueue queue;
   const grpc::Slice slice(request);
-  const auto call =
-      stub.PrepareUnaryCall(&context, method, grpc::ByteBuffer(&slice, 1), &queue);
+  const auto call = stub.PrepareUnaryCall(&context, method, grpc::ByteBuffer(&slice, 1), &queue);
   call->StartCall();
   grpc::ByteBuffer buffer;
   grpc::Status status;
@@ -174,9 +173,8 @@ TEST_F(GrpcServerTest, RepositoryIndexShowsFailuresWithReasons) {
     }
     return lines;
   };
-  EXPECT_THAT(index(false),
-              ElementsAre("broken 1 UNAVAILABLE operator Loop is not supported", "fixed 1 READY ",
-                          "sums 1 READY ", "sums 2 READY "));
+  EXPECT_THAT(index(false), ElementsAre("broken 1 UNAVAILABLE operator Loop is not supported",
+                                        "fixed 1 READY ", "sums 1 READY ", "sums 2 READY "));
   EXPECT_THAT(index(true), ElementsAre("fixed 1 READY ", "sums 1 READY ", "sums 2 READY "));
 }
 
@@ -290,17 +288,15 @@ TEST_F(GrpcServerTest, ShutdownFinishesWhatRuns) {
   Start();
   gate.Close();
   const int arrivals = gate.arrivals();
-  auto running = std::async(std::launch::async, [&] {
-    return Infer(SumsRequest("sums", {1, 2, 3, 4}));
-  });
+  auto running =
+      std::async(std::launch::async, [&] { return Infer(SumsRequest("sums", {1, 2, 3, 4})); });
   gate.AwaitArrivals(arrivals + 1);
   manager->Close();
   const grpc::Status late = Infer(SumsRequest("sums", {1, 2, 3, 4}));
   EXPECT_EQ(late.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_THAT(late.error_message(), HasSubstr("draining"));
-  auto shutdown = std::async(std::launch::async, [&] {
-    server->Shutdown(absl::Now() + absl::Minutes(1));
-  });
+  auto shutdown =
+      std::async(std::launch::async, [&] { server->Shutdown(absl::Now() + absl::Minutes(1)); });
   gate.Open();
   EXPECT_TRUE(running.get().ok());
   shutdown.get();
@@ -313,7 +309,8 @@ TEST(GrpcStatusTest, CodesAreEqualAndTextIsNeverEmptyOrLong) {
   EXPECT_EQ(status.error_message(), "full");
   EXPECT_TRUE(ToGrpcStatus(absl::OkStatus()).ok());
   EXPECT_FALSE(ToGrpcStatus(absl::InternalError("")).error_message().empty());
-  EXPECT_LT(ToGrpcStatus(absl::InternalError(std::string(9999, 'x'))).error_message().size(), 2100u);
+  EXPECT_LT(ToGrpcStatus(absl::InternalError(std::string(9999, 'x'))).error_message().size(),
+            2100u);
   EXPECT_EQ(CutText("a\xc3\xa9z", 2), "a...") << "characters are not cut in two";
 }
 

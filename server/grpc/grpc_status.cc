@@ -17,8 +17,8 @@ std::string CutText(absl::string_view text, size_t limit) {
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  const std::string text =
-      status.message().empty() ? "no details are known" : CutText(status.message(), kLongestMessage);
+  const std::string text = status.message().empty() ? "no details are known"
+                                                    : CutText(status.message(), kLongestMessage);
   return {static_cast<grpc::StatusCode>(status.code()), text};
 }
 

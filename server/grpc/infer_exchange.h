@@ -35,8 +35,8 @@ class InferExchange {
   // Parses, finds the model, checks, and queues; never computes or waits. `done` is called exactly
   // once, here or on a stream's thread. The bytes and `cancelled` stay valid until then. Called at
   // most once.
-  void Start(std::span<const Piece> bytes, absl::Time deadline,
-             const std::atomic<bool>& cancelled, Done done);
+  void Start(std::span<const Piece> bytes, absl::Time deadline, const std::atomic<bool>& cancelled,
+             Done done);
 
   // The request's id, once started and parsed; "" before.
   const std::string& id() const { return request_.head.id(); }

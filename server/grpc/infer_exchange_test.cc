@@ -98,8 +98,8 @@ TEST_F(InferExchangeTest, LargeOutputsAreHandedOnInTheirPlace) {
     result.outputs.push_back(std::move(tensor));
   }
   const std::byte* const large = result.outputs[0].bytes.span().data();
-  const InferReply reply = EncodeInferReply("m", "1", "", {.outputs = outputs}, request,
-                                            std::move(result));
+  const InferReply reply =
+      EncodeInferReply("m", "1", "", {.outputs = outputs}, request, std::move(result));
   ASSERT_EQ(reply.size(), 2u);
   EXPECT_EQ(reply[0].bytes.span().data(), large) << "not copied";
   const auto response = Parsed<inference::ModelInferResponse>(reply);
@@ -119,9 +119,8 @@ TEST_F(InferExchangeTest, ClassificationMakesBytes) {
   ASSERT_TRUE(response.ok()) << response.status();
   EXPECT_EQ(response->outputs(0).datatype(), "BYTES");
   EXPECT_THAT(response->outputs(0).shape(), ElementsAre(1, 2));
-  EXPECT_EQ(response->raw_output_contents(0),
-            std::string("\x0b\0\0\0", 4) + "18.000000:1" + std::string("\x0a\0\0\0", 4) +
-                "8.000000:3");
+  EXPECT_EQ(response->raw_output_contents(0), std::string("\x0b\0\0\0", 4) + "18.000000:1" +
+                                                  std::string("\x0a\0\0\0", 4) + "8.000000:3");
 }
 
 TEST_F(InferExchangeTest, ErrorsNameTheModelAndAreCounted) {
@@ -146,8 +145,7 @@ TEST_F(InferExchangeTest, ModelIsLookedForBeforeInputsAreChecked) {
   request.set_model_name("none");
   EXPECT_EQ(Infer(request.SerializeAsString()).status().code(), absl::StatusCode::kNotFound);
   request.set_model_version("x");
-  EXPECT_EQ(Infer(request.SerializeAsString()).status().code(),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Infer(request.SerializeAsString()).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(InferExchangeTest, StatisticsAndMetricsAgree) {

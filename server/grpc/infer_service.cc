@@ -21,14 +21,15 @@ using grpc::ServerUnaryReactor;
 using Protocol = inference::GRPCInferenceService;
 
 template <typename Base>
-using InferMethods =
-    Protocol::WithRawCallbackMethod_ModelInfer<Protocol::WithRawCallbackMethod_ModelStreamInfer<Base>>;
+using InferMethods = Protocol::WithRawCallbackMethod_ModelInfer<
+    Protocol::WithRawCallbackMethod_ModelStreamInfer<Base>>;
 
 template <typename Base>
-using StateMethods = Protocol::WithCallbackMethod_ServerLive<Protocol::WithCallbackMethod_ServerReady<
-    Protocol::WithCallbackMethod_ModelReady<Protocol::WithCallbackMethod_ServerMetadata<
-        Protocol::WithCallbackMethod_ModelMetadata<Protocol::WithCallbackMethod_ModelConfig<
-            Protocol::WithCallbackMethod_ModelStatistics<Base>>>>>>>;
+using StateMethods =
+    Protocol::WithCallbackMethod_ServerLive<Protocol::WithCallbackMethod_ServerReady<
+        Protocol::WithCallbackMethod_ModelReady<Protocol::WithCallbackMethod_ServerMetadata<
+            Protocol::WithCallbackMethod_ModelMetadata<Protocol::WithCallbackMethod_ModelConfig<
+                Protocol::WithCallbackMethod_ModelStatistics<Base>>>>>>>;
 
 template <typename Base>
 using RepositoryMethods =
@@ -51,8 +52,8 @@ using CallbackMethods = InferMethods<
     StateMethods<RepositoryMethods<SharedMemoryMethods<SettingMethods<Protocol::Service>>>>>;
 
 // What works, and nothing else: clients call what is announced.
-constexpr const char* kExtensions[] = {"model_configuration", "statistics",     "model_repository",
-                                       "binary_tensor_data",  "parameters",     "classification",
+constexpr const char* kExtensions[] = {"model_configuration", "statistics", "model_repository",
+                                       "binary_tensor_data",  "parameters", "classification",
                                        "schedule_policy"};
 
 ServerUnaryReactor* Finish(CallbackServerContext* context, const absl::Status& status) {
@@ -200,9 +201,9 @@ class InferService final : public CallbackMethods {
       inference::SystemSharedMemoryUnregisterResponse*) override {
     return NoSharedMemory(context);
   }
-  ServerUnaryReactor* CudaSharedMemoryStatus(
-      CallbackServerContext* context, const inference::CudaSharedMemoryStatusRequest*,
-      inference::CudaSharedMemoryStatusResponse*) override {
+  ServerUnaryReactor* CudaSharedMemoryStatus(CallbackServerContext* context,
+                                             const inference::CudaSharedMemoryStatusRequest*,
+                                             inference::CudaSharedMemoryStatusResponse*) override {
     return NoSharedMemory(context);
   }
   ServerUnaryReactor* CudaSharedMemoryRegister(
@@ -224,8 +225,8 @@ class InferService final : public CallbackMethods {
   ServerUnaryReactor* LogSettings(CallbackServerContext* context,
                                   const inference::LogSettingsRequest*,
                                   inference::LogSettingsResponse*) override {
-    return Finish(context, absl::UnimplementedError(
-                               "log settings cannot be changed while the server runs"));
+    return Finish(context,
+                  absl::UnimplementedError("log settings cannot be changed while the server runs"));
   }
 
  private:

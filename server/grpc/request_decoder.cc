@@ -2,20 +2,19 @@
 
 #include <algorithm>
 #include <limits>
-#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "base/status.h"
+#include "server/grpc/typed_contents.h"
 #include "server/models/quote.h"
 
 namespace octet::server {
 namespace {
 
 using inference::InferParameter;
-using inference::InferTensorContents;
 using inference::ModelInferRequest;
 using InputTensor = ModelInferRequest::InferInputTensor;
 using runtime::TensorSpec;
@@ -31,16 +30,15 @@ absl::Status Invalid(const Parts&... parts) {
 template <typename Dims>
 std::string ShapeText(const Dims& dims) {
   const auto rank = static_cast<int>(dims.size());
-  const std::string text = absl::StrJoin(
-      dims.begin(), dims.begin() + std::min(rank, kMaxRankInText), ",");
+  const std::string text =
+      absl::StrJoin(dims.begin(), dims.begin() + std::min(rank, kMaxRankInText), ",");
   return absl::StrCat("[", text, rank > kMaxRankInText ? ",...]" : "]");
 }
 
 std::string Names(std::span<const TensorSpec> specs) {
-  return absl::StrJoin(specs.first(std::min<size_t>(specs.size(), 16)), ", ",
-                       [](std::string* out, const TensorSpec& spec) {
-                         absl::StrAppend(out, Quote(spec.name));
-                       });
+  return absl::StrJoin(
+      specs.first(std::min<size_t>(specs.size(), 16)), ", ",
+      [](std::string* out, const TensorSpec& spec) { absl::StrAppend(out, Quote(spec.name)); });
 }
 
 int IndexOf(std::span<const TensorSpec> specs, absl::string_view name) {
@@ -121,8 +119,7 @@ absl::StatusOr<absl::InlinedVector<int, 8>> MatchInputs(const ModelInferRequest&
     const InputTensor& input = head.inputs(i);
     const int index = IndexOf(model.inputs, input.name());
     if (index < 0) {
-      return Invalid("unexpected input ", Quote(input.name()), ", expected ",
-                     Names(model.inputs));
+      return Invalid("unexpected input ", Quote(input.name()), ", expected ", Names(model.inputs));
     }
     if (order[index] >= 0) {
       return Invalid("input ", Quote(input.name()), " already exists in the request");
@@ -140,13 +137,6 @@ absl::StatusOr<absl::InlinedVector<int, 8>> MatchInputs(const ModelInferRequest&
     }
   }
   return order;
-}
-
-int ContentsSize(const InferTensorContents& contents) {
-  return contents.bool_contents_size() + contents.int_contents_size() +
-         contents.int64_contents_size() + contents.uint_contents_size() +
-         contents.uint64_contents_size() + contents.fp32_contents_size() +
-         contents.fp64_contents_size() + contents.bytes_contents_size();
 }
 
 // All inputs raw, or all typed.
@@ -194,8 +184,8 @@ absl::StatusOr<int64_t> CheckBatch(const ModelInferRequest& head, int64_t max_ba
   const InputTensor& first = head.inputs(0);
   const int64_t batch = first.shape(0);
   if (batch < 1 || batch > max_batch_size) {
-    return Invalid("input ", Quote(first.name()), ": batch size must be from 1 to ",
-                   max_batch_size, " (max_batch_size), received ", batch);
+    return Invalid("input ", Quote(first.name()), ": batch size must be from 1 to ", max_batch_size,
+                   " (max_batch_size), received ", batch);
   }
   for (const InputTensor& input : head.inputs()) {
     if (input.shape(0) != batch) {
@@ -204,111 +194,6 @@ absl::StatusOr<int64_t> CheckBatch(const ModelInferRequest& head, int64_t max_ba
     }
   }
   return batch;
-}
-
-// One typed field, and the elements that all fields together hold.
-struct TypedField {
-  absl::string_view name;
-  int count;
-  Piece bytes;  // of the field's own element type
-};
-
-template <typename Repeated>
-TypedField Field(absl::string_view name, const Repeated& field) {
-  return {name, field.size(),
-          std::as_bytes(std::span(field.data(), static_cast<size_t>(field.size())))};
-}
-
-// The field that carries elements of `type`; an empty name if there is none.
-TypedField FieldOf(const InferTensorContents& contents, DataType type) {
-  switch (type) {
-    case DataType::kBool:
-      return Field("bool_contents", contents.bool_contents());
-    case DataType::kInt8:
-    case DataType::kInt16:
-    case DataType::kInt32:
-      return Field("int_contents", contents.int_contents());
-    case DataType::kInt64:
-      return Field("int64_contents", contents.int64_contents());
-    case DataType::kUint8:
-    case DataType::kUint16:
-    case DataType::kUint32:
-      return Field("uint_contents", contents.uint_contents());
-    case DataType::kUint64:
-      return Field("uint64_contents", contents.uint64_contents());
-    case DataType::kFloat32:
-      return Field("fp32_contents", contents.fp32_contents());
-    case DataType::kFloat64:
-      return Field("fp64_contents", contents.fp64_contents());
-    case DataType::kFloat16:
-    case DataType::kBFloat16:
-      break;
-  }
-  return {};
-}
-
-// Copies 32-bit elements to a narrower type; nullptr for a value that does not fit, which
-// `out_of_range` is set to.
-template <typename Narrow, typename Wide>
-std::unique_ptr<std::byte[]> Narrowed(std::span<const Wide> values, int64_t& out_of_range) {
-  auto bytes = std::make_unique<std::byte[]>(values.size() * sizeof(Narrow));
-  auto* const out = reinterpret_cast<Narrow*>(bytes.get());
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (values[i] < std::numeric_limits<Narrow>::min() ||
-        values[i] > std::numeric_limits<Narrow>::max()) {
-      out_of_range = values[i];
-      return nullptr;
-    }
-    out[i] = static_cast<Narrow>(values[i]);
-  }
-  return bytes;
-}
-
-std::unique_ptr<std::byte[]> NarrowedTo(DataType type, const InferTensorContents& contents,
-                                        int64_t& out_of_range) {
-  const std::span<const int32_t> ints(contents.int_contents().data(),
-                                      static_cast<size_t>(contents.int_contents_size()));
-  const std::span<const uint32_t> uints(contents.uint_contents().data(),
-                                        static_cast<size_t>(contents.uint_contents_size()));
-  switch (type) {
-    case DataType::kInt8:
-      return Narrowed<int8_t>(ints, out_of_range);
-    case DataType::kInt16:
-      return Narrowed<int16_t>(ints, out_of_range);
-    case DataType::kUint8:
-      return Narrowed<uint8_t>(uints, out_of_range);
-    default:
-      return Narrowed<uint16_t>(uints, out_of_range);
-  }
-}
-
-absl::Status TakeTyped(const InputTensor& input, const TensorSpec& spec, size_t elements,
-                       Piece& bytes, std::vector<std::unique_ptr<std::byte[]>>& narrowed) {
-  const TypedField field = FieldOf(input.contents(), spec.dtype);
-  if (field.name.empty()) {
-    return Invalid("input ", Quote(input.name()), ": ", Name(spec.dtype),
-                   " has no typed contents; use raw_input_contents");
-  }
-  if (ContentsSize(input.contents()) != field.count) {
-    return Invalid("input ", Quote(input.name()), ": expected elements of ", Name(spec.dtype),
-                   " in ", field.name, " only, received some in another field");
-  }
-  if (static_cast<size_t>(field.count) != elements) {
-    return Invalid("input ", Quote(input.name()), ": expected ", elements, " elements in ",
-                   field.name, ", received ", field.count);
-  }
-  bytes = field.bytes;
-  const bool wide = ByteSize(spec.dtype) >= 4 || spec.dtype == DataType::kBool;
-  if (wide) return absl::OkStatus();
-  int64_t out_of_range = 0;
-  std::unique_ptr<std::byte[]> block = NarrowedTo(spec.dtype, input.contents(), out_of_range);
-  if (block == nullptr) {
-    return Invalid("input ", Quote(input.name()), ": ", out_of_range, " in ", field.name,
-                   " is out of the range of ", Name(spec.dtype));
-  }
-  bytes = {block.get(), elements * ByteSize(spec.dtype)};
-  narrowed.push_back(std::move(block));
-  return absl::OkStatus();
 }
 
 // Kernels read BOOL as bool, of which only two values exist.
@@ -330,9 +215,8 @@ absl::Status TakePayload(const InferRequest& request, int index, const TensorSpe
     return Invalid("input ", Quote(input.name()), ": ", size.status().message());
   }
   if (request.raw_inputs.empty()) {
-    Piece bytes;
-    OCTET_RETURN_IF_ERROR(
-        TakeTyped(input, spec, *size / ByteSize(spec.dtype), bytes, narrowed));
+    OCTET_ASSIGN_OR_RETURN(const Piece bytes,
+                           TypedBytes(input, spec.dtype, *size / ByteSize(spec.dtype), narrowed));
     tensor.pieces.push_back(bytes);
     return absl::OkStatus();
   }
@@ -378,8 +262,7 @@ absl::Status DecodeOutputs(const ModelInferRequest& head, const ModelSignature& 
       return Invalid("unexpected output ", Quote(output.name()), ", expected ",
                      Names(model.outputs));
     }
-    if (std::find(decoded.outputs.begin(), decoded.outputs.end(), index) !=
-        decoded.outputs.end()) {
+    if (std::find(decoded.outputs.begin(), decoded.outputs.end(), index) != decoded.outputs.end()) {
       return Invalid("output ", Quote(output.name()), " is requested twice");
     }
     if (AsksForSharedMemory(output.parameters())) {
@@ -411,8 +294,8 @@ absl::StatusOr<DecodedRequest> DecodeInferRequest(const InferRequest& request,
   OCTET_ASSIGN_OR_RETURN(decoded.input.rows, CheckBatch(head, model.max_batch_size));
   decoded.input.inputs.resize(order.size());
   for (size_t i = 0; i < order.size(); ++i) {
-    OCTET_RETURN_IF_ERROR(TakePayload(request, order[i], model.inputs[i],
-                                      decoded.input.inputs[i], decoded.narrowed));
+    OCTET_RETURN_IF_ERROR(
+        TakePayload(request, order[i], model.inputs[i], decoded.input.inputs[i], decoded.narrowed));
   }
   OCTET_RETURN_IF_ERROR(DecodeOutputs(head, model, decoded));
   return decoded;

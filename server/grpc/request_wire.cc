@@ -31,8 +31,7 @@ enum WireType : uint32_t {
 };
 
 absl::Status Damaged(absl::string_view what) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("the message is not a ModelInferRequest: ", what));
+  return absl::InvalidArgumentError(absl::StrCat("the message is not a ModelInferRequest: ", what));
 }
 
 // Reads one stream of bytes out of many pieces.
@@ -122,8 +121,8 @@ absl::Status CopyValue(PieceReader& reader, uint32_t wire_type, std::string& out
     case kLengthDelimited:
       if (!reader.ReadVarint(value)) return Damaged("a length is cut off");
       if (value > reader.remaining()) {
-        return Damaged(absl::StrCat("a field of ", value, " bytes with ", reader.remaining(),
-                                    " bytes left"));
+        return Damaged(
+            absl::StrCat("a field of ", value, " bytes with ", reader.remaining(), " bytes left"));
       }
       AppendVarint(out, value);
       Copy(reader, value, out);
@@ -147,8 +146,8 @@ absl::Status TakeRawInput(PieceReader& reader, std::vector<RawInput>& raw_inputs
   uint64_t size = 0;
   if (!reader.ReadVarint(size)) return Damaged("the length of raw_input_contents is cut off");
   if (size > reader.remaining()) {
-    return Damaged(absl::StrCat("raw_input_contents of ", size, " bytes with ",
-                                reader.remaining(), " bytes left"));
+    return Damaged(absl::StrCat("raw_input_contents of ", size, " bytes with ", reader.remaining(),
+                                " bytes left"));
   }
   if (raw_inputs.size() == kMaxRawInputs) {
     return absl::InvalidArgumentError(
@@ -240,8 +239,8 @@ absl::Status ParseInferRequest(std::span<const Piece> pieces, InferRequest& requ
   OCTET_ASSIGN_OR_RETURN(SplitRequest split, SplitInferRequest(pieces));
   if (split.head.size() > kSmallHead) {
     size_t entries = 0;
-    OCTET_RETURN_IF_ERROR(CountEntries(std::as_bytes(std::span(split.head)),
-                                       HeadMessage::kRequest, entries));
+    OCTET_RETURN_IF_ERROR(
+        CountEntries(std::as_bytes(std::span(split.head)), HeadMessage::kRequest, entries));
   }
   if (!request.head.ParseFromString(split.head)) {
     return Damaged("a field is damaged, or a string is not UTF-8");

@@ -1,8 +1,8 @@
 // Splits a serialized ModelInferRequest without copying its tensors.
 //
 // Nearly all bytes of a request are in field 7, raw_input_contents. Protobuf would copy them; this
-// splitter finds them in the slices as they came from the network, and leaves everything else, a few
-// hundred bytes, to protobuf. Nothing here trusts a length, a count or a depth.
+// splitter finds them in the slices as they came from the network, and leaves everything else, a
+// few hundred bytes, to protobuf. Nothing here trusts a length, a count or a depth.
 
 #pragma once
 

@@ -67,7 +67,7 @@ TEST(RequestWireTest, FieldsMayComeInAnyOrderAndUnknownOnesAreIgnored) {
   raw.add_raw_input_contents("abcd");
   inference::ModelInferRequest rest;
   rest.set_model_name("digits");
-  const std::string unknown_varint = {'\xf8', '\x07', '\x05'};                  // field 127
+  const std::string unknown_varint = {'\xf8', '\x07', '\x05'};  // field 127
   const std::string unknown_group = {'\xfb', '\x07', '\x3a', 1, 'z', '\xfc', '\x07'};
   const std::string bytes =
       raw.SerializeAsString() + unknown_varint + unknown_group + rest.SerializeAsString();
@@ -85,16 +85,17 @@ TEST(RequestWireTest, EmptyMessageIsARequestWithoutAnything) {
 
 TEST(RequestWireTest, DamageIsInvalidArgument) {
   const std::string damaged[] = {
-      "\x3a",                                              // raw contents without a length
-      "\x3a\x05" "abc",                                    // shorter than it says
+      "\x3a",  // raw contents without a length
+      "\x3a\x05"
+      "abc",                                                        // shorter than it says
       std::string("\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 10),  // longer than any message
-      std::string("\x00\x00", 2),                          // field number 0
-      "\x0f",                                              // wire type 7
-      "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",  // varint of eleven bytes
-      "\x0a\x03\xff\xfe\xfd",                              // a name that is not UTF-8
-      "\xfb\x07",                                          // a group that does not end
-      "\xfc\x07",                                          // a group that did not begin
-      "\x2a\x02\x0a\x7f",                                  // damage inside an input
+      std::string("\x00\x00", 2),                                   // field number 0
+      "\x0f",                                                       // wire type 7
+      "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",           // varint of eleven bytes
+      "\x0a\x03\xff\xfe\xfd",                                       // a name that is not UTF-8
+      "\xfb\x07",                                                   // a group that does not end
+      "\xfc\x07",                                                   // a group that did not begin
+      "\x2a\x02\x0a\x7f",                                           // damage inside an input
       "hello, is this http?",
   };
   for (const std::string& bytes : damaged) {
@@ -115,7 +116,7 @@ TEST(RequestWireTest, DeepGroupsAreRefused) {
 TEST(RequestWireTest, SmallBytesMustNotBecomeLargeMemory) {
   std::string raw_inputs;
   std::string inputs;
-  std::string strings;              // one input with very many empty strings
+  std::string strings;  // one input with very many empty strings
   for (int i = 0; i < 100'000; ++i) {
     raw_inputs += std::string("\x3a\x00", 2);
     inputs += std::string("\x2a\x00", 2);

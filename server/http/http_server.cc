@@ -47,9 +47,8 @@ int Answer(mg_connection* connection, void* data) {
   const auto page = std::find_if(pages.begin(), pages.end(), [&](const HttpPage& candidate) {
     return candidate.path == request->local_uri;
   });
-  const HttpResponse response = page == pages.end()
-                                    ? HttpResponse{.status = 404, .body = "no such page\n"}
-                                    : page->respond();
+  const HttpResponse response =
+      page == pages.end() ? HttpResponse{.status = 404, .body = "no such page\n"} : page->respond();
   Send(connection, !head, response);
   return response.status;
 }
@@ -81,15 +80,21 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
   mg_init_library(0);
   auto impl = std::make_unique<Impl>();
   impl->pages = std::move(pages);
-  const std::string host = absl::StrContains(address, ':') ? absl::StrCat("[", address, "]")
-                                                           : address;
+  const std::string host =
+      absl::StrContains(address, ':') ? absl::StrCat("[", address, "]") : address;
   const std::string listen = absl::StrCat(host, ":", port);
-  const std::array<const char*, 13> options = {"listening_ports", listen.c_str(),
-                                               "num_threads",     kThreads,
-                                               "request_timeout_ms", "5000",
-                                               "max_request_size", "16384",
-                                               "connection_queue", "32",
-                                               "enable_directory_listing", "no",
+  const std::array<const char*, 13> options = {"listening_ports",
+                                               listen.c_str(),
+                                               "num_threads",
+                                               kThreads,
+                                               "request_timeout_ms",
+                                               "5000",
+                                               "max_request_size",
+                                               "16384",
+                                               "connection_queue",
+                                               "32",
+                                               "enable_directory_listing",
+                                               "no",
                                                nullptr};
   mg_callbacks callbacks = {};
   callbacks.log_message = &Impl::KeepError;

@@ -19,10 +19,10 @@ using ::testing::StartsWith;
 class HttpServerTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    auto started = HttpServer::Start(
-        "127.0.0.1", 0,
-        {{"/metrics", [] { return HttpResponse{.body = "metric 1\n"}; }},
-         {"/sick", [] { return HttpResponse{.status = 503, .body = "no\n"}; }}});
+    auto started =
+        HttpServer::Start("127.0.0.1", 0,
+                          {{"/metrics", [] { return HttpResponse{.body = "metric 1\n"}; }},
+                           {"/sick", [] { return HttpResponse{.status = 503, .body = "no\n"}; }}});
     ASSERT_TRUE(started.ok()) << started.status();
     server_ = started->release();
   }

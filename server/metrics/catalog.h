@@ -1,5 +1,5 @@
-// Every metric of Octet, once. The registry, docs/metrics.md and the checks of dashboards and alerts
-// all come from these rows: a new metric is a new row.
+// Every metric of Octet, once. The registry, docs/metrics.md and the checks of dashboards and
+// alerts all come from these rows: a new metric is a new row.
 
 #pragma once
 
@@ -42,11 +42,13 @@ inline constexpr std::array<double, 11> kBatchSizeBuckets = {1,  2,   4,   8,   
 inline constexpr MetricDef kRequests{
     .type = MetricDef::Type::kCounter,
     .name = "octet_inference_requests_total",
-    .help = "Inference requests finished, by gRPC status code. `model` and `version` are empty for "
-            "requests that named no model of this server.",
+    .help =
+        "Inference requests finished, by gRPC status code. `model` and `version` are empty for "
+        "requests that named no model of this server.",
     .labels = metric_labels::kModelCode,
-    .replaces = "nv_inference_request_success, nv_inference_request_failure; ovms_requests_success, "
-                "ovms_requests_fail, ovms_requests_accepted, ovms_requests_rejected"};
+    .replaces =
+        "nv_inference_request_success, nv_inference_request_failure; ovms_requests_success, "
+        "ovms_requests_fail, ovms_requests_accepted, ovms_requests_rejected"};
 
 inline constexpr MetricDef kInferenceCount{
     .type = MetricDef::Type::kCounter,
@@ -69,12 +71,11 @@ inline constexpr MetricDef kPendingRequests{
     .labels = metric_labels::kModel,
     .replaces = "nv_inference_pending_request_count; ovms_current_requests"};
 
-inline constexpr MetricDef kBatchSize{
-    .type = MetricDef::Type::kHistogram,
-    .name = "octet_batch_size",
-    .help = "Rows per run, without padding.",
-    .labels = metric_labels::kModel,
-    .buckets = kBatchSizeBuckets};
+inline constexpr MetricDef kBatchSize{.type = MetricDef::Type::kHistogram,
+                                      .name = "octet_batch_size",
+                                      .help = "Rows per run, without padding.",
+                                      .labels = metric_labels::kModel,
+                                      .buckets = kBatchSizeBuckets};
 
 inline constexpr MetricDef kRequestSeconds{
     .type = MetricDef::Type::kHistogram,
@@ -95,33 +96,38 @@ inline constexpr MetricDef kQueueSeconds{
 inline constexpr MetricDef kComputeSeconds{
     .type = MetricDef::Type::kHistogram,
     .name = "octet_compute_duration_seconds",
-    .help = "Time the batch that carried a request took: copying rows in, kernels, copying rows "
-            "out. Observed once per request.",
+    .help =
+        "Time the batch that carried a request took: copying rows in, kernels, copying rows "
+        "out. Observed once per request.",
     .labels = metric_labels::kModel,
     .buckets = kLatencyBuckets,
-    .replaces = "nv_inference_compute_input_duration_us, nv_inference_compute_infer_duration_us, "
-                "nv_inference_compute_output_duration_us; ovms_inference_time_us"};
+    .replaces =
+        "nv_inference_compute_input_duration_us, nv_inference_compute_infer_duration_us, "
+        "nv_inference_compute_output_duration_us; ovms_inference_time_us"};
 
 inline constexpr MetricDef kLoadSeconds{
     .type = MetricDef::Type::kGauge,
     .name = "octet_model_load_seconds",
-    .help = "Time from the start of the load to readiness: import, quantization, compilation, "
-            "warm-up.",
+    .help =
+        "Time from the start of the load to readiness: import, quantization, compilation, "
+        "warm-up.",
     .labels = metric_labels::kModel,
     .replaces = "nv_model_load_duration_secs"};
 
 inline constexpr MetricDef kQuantizationSeconds{
     .type = MetricDef::Type::kGauge,
     .name = "octet_model_quantization_seconds",
-    .help = "The part of octet_model_load_seconds that calibration and quantization took; 0 in "
-            "fp32 mode.",
+    .help =
+        "The part of octet_model_load_seconds that calibration and quantization took; 0 in "
+        "fp32 mode.",
     .labels = metric_labels::kModel};
 
 inline constexpr MetricDef kWeightBytes{
     .type = MetricDef::Type::kGauge,
     .name = "octet_model_weight_bytes",
-    .help = "Bytes of weights: kind=\"served\" is what is in memory, kind=\"float32\" what they "
-            "would take unquantized.",
+    .help =
+        "Bytes of weights: kind=\"served\" is what is in memory, kind=\"float32\" what they "
+        "would take unquantized.",
     .labels = metric_labels::kModelKind};
 
 inline constexpr MetricDef kSavedBytes{
@@ -130,23 +136,20 @@ inline constexpr MetricDef kSavedBytes{
     .help = "Weight bytes that quantization saves: float32 less served.",
     .labels = metric_labels::kModel};
 
-inline constexpr MetricDef kArenaBytes{
-    .type = MetricDef::Type::kGauge,
-    .name = "octet_model_arena_bytes",
-    .help = "Memory for activations, all streams.",
-    .labels = metric_labels::kModel};
+inline constexpr MetricDef kArenaBytes{.type = MetricDef::Type::kGauge,
+                                       .name = "octet_model_arena_bytes",
+                                       .help = "Memory for activations, all streams.",
+                                       .labels = metric_labels::kModel};
 
-inline constexpr MetricDef kScratchpadBytes{
-    .type = MetricDef::Type::kGauge,
-    .name = "octet_model_scratchpad_bytes",
-    .help = "Temporary memory of kernels, all streams.",
-    .labels = metric_labels::kModel};
+inline constexpr MetricDef kScratchpadBytes{.type = MetricDef::Type::kGauge,
+                                            .name = "octet_model_scratchpad_bytes",
+                                            .help = "Temporary memory of kernels, all streams.",
+                                            .labels = metric_labels::kModel};
 
-inline constexpr MetricDef kModelInfo{
-    .type = MetricDef::Type::kGauge,
-    .name = "octet_model_info",
-    .help = "1 for every served model; mode is fp32 or int8.",
-    .labels = metric_labels::kModelMode};
+inline constexpr MetricDef kModelInfo{.type = MetricDef::Type::kGauge,
+                                      .name = "octet_model_info",
+                                      .help = "1 for every served model; mode is fp32 or int8.",
+                                      .labels = metric_labels::kModelMode};
 
 inline constexpr MetricDef kResidentBytes{
     .type = MetricDef::Type::kGauge,
@@ -162,9 +165,9 @@ inline constexpr MetricDef kBuildInfo{
     .labels = metric_labels::kBuild};
 
 inline constexpr std::array kCatalog = {
-    &kRequests,      &kInferenceCount, &kExecutions,  &kPendingRequests,     &kBatchSize,
-    &kRequestSeconds, &kQueueSeconds,  &kComputeSeconds, &kLoadSeconds,      &kQuantizationSeconds,
-    &kWeightBytes,   &kSavedBytes,     &kArenaBytes,  &kScratchpadBytes,     &kModelInfo,
-    &kResidentBytes, &kBuildInfo};
+    &kRequests,       &kInferenceCount, &kExecutions,     &kPendingRequests, &kBatchSize,
+    &kRequestSeconds, &kQueueSeconds,   &kComputeSeconds, &kLoadSeconds,     &kQuantizationSeconds,
+    &kWeightBytes,    &kSavedBytes,     &kArenaBytes,     &kScratchpadBytes, &kModelInfo,
+    &kResidentBytes,  &kBuildInfo};
 
 }  // namespace octet::server

@@ -52,12 +52,11 @@ The series of a model exist while it is loaded. Buckets of durations: )";
 std::string MetricsDocument() {
   std::string text(kIntroduction);
   for (const MetricDef* metric : kCatalog) {
-    absl::StrAppend(&text, "| `", metric->name, "` | ", TypeName(metric->type), " | ",
-                    metric->labels.empty()
-                        ? std::string("–")
-                        : absl::StrCat("`", absl::StrJoin(metric->labels, "`, `"), "`"),
-                    " | ", metric->help, " | ", metric->replaces.empty() ? "–" : metric->replaces,
-                    " |\n");
+    absl::StrAppend(
+        &text, "| `", metric->name, "` | ", TypeName(metric->type), " | ",
+        metric->labels.empty() ? std::string("–")
+                               : absl::StrCat("`", absl::StrJoin(metric->labels, "`, `"), "`"),
+        " | ", metric->help, " | ", metric->replaces.empty() ? "–" : metric->replaces, " |\n");
   }
   absl::StrAppend(&text, kQueries, absl::StrJoin(kLatencyBuckets, ", "),
                   " seconds; of batch sizes: ", absl::StrJoin(kBatchSizeBuckets, ", "), " rows.\n");

@@ -87,8 +87,7 @@ struct MetricsRegistry::Families {
   prometheus::Family<prometheus::Gauge>& weight_bytes = GaugeFamily(registry, kWeightBytes);
   prometheus::Family<prometheus::Gauge>& saved_bytes = GaugeFamily(registry, kSavedBytes);
   prometheus::Family<prometheus::Gauge>& arena_bytes = GaugeFamily(registry, kArenaBytes);
-  prometheus::Family<prometheus::Gauge>& scratchpad_bytes =
-      GaugeFamily(registry, kScratchpadBytes);
+  prometheus::Family<prometheus::Gauge>& scratchpad_bytes = GaugeFamily(registry, kScratchpadBytes);
   prometheus::Family<prometheus::Gauge>& model_info = GaugeFamily(registry, kModelInfo);
   prometheus::Family<prometheus::Gauge>& resident_bytes = GaugeFamily(registry, kResidentBytes);
   prometheus::Family<prometheus::Gauge>& build_info = GaugeFamily(registry, kBuildInfo);
@@ -212,8 +211,7 @@ MetricsRegistry::~MetricsRegistry() = default;
 std::unique_ptr<ModelMetrics> MetricsRegistry::AddModel(absl::string_view model,
                                                         absl::string_view version,
                                                         std::function<ModelGauges()> gauges) {
-  return std::unique_ptr<ModelMetrics>(
-      new ModelMetrics(*this, model, version, std::move(gauges)));
+  return std::unique_ptr<ModelMetrics>(new ModelMetrics(*this, model, version, std::move(gauges)));
 }
 
 void MetricsRegistry::CountUnroutedRequest(absl::StatusCode code) {

@@ -85,7 +85,6 @@ class MetricsRegistry {
 };
 
 // The content type of Scrape().
-inline constexpr absl::string_view kMetricsContentType =
-    "text/plain; version=0.0.4; charset=utf-8";
+inline constexpr absl::string_view kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
 
 }  // namespace octet::server

@@ -26,7 +26,7 @@ TEST(MetricsRegistryTest, EveryMetricOfTheCatalogIsServed) {
   model->SetLoaded("int8", 2.5, 1.5);
   const std::string text = registry.Scrape();
   for (const MetricDef* metric : kCatalog) {
-    const absl::string_view type = metric->type == MetricDef::Type::kCounter   ? "counter"
+    const absl::string_view type = metric->type == MetricDef::Type::kCounter ? "counter"
                                    : metric->type == MetricDef::Type::kGauge ? "gauge"
                                                                              : "histogram";
     EXPECT_THAT(text, HasSubstr(absl::StrCat("# TYPE ", metric->name, " ", type, "\n")));

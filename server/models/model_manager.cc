@@ -112,18 +112,17 @@ absl::Status ModelManager::AddAll() {
       return absl::InvalidArgumentError(
           absl::StrCat("the configuration names the model ", Quote(configured.name), " twice"));
     }
-    const auto found = std::find_if(
-        contents.models.begin(), contents.models.end(),
-        [&](const RepositoryModel& model) { return model.name == configured.name; });
+    const auto found =
+        std::find_if(contents.models.begin(), contents.models.end(),
+                     [&](const RepositoryModel& model) { return model.name == configured.name; });
     const bool in_repository = found != contents.models.end();
     if (configured.path.empty()) {
       Add(in_repository ? *found : MissingModel(configured.name, options_.repository),
           configured.settings);
     } else if (in_repository && found->path != configured.path) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("two models named ", Quote(configured.name), ": ", found->path.string(),
-                       " in the repository, and ", configured.path.string(),
-                       " in the configuration"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "two models named ", Quote(configured.name), ": ", found->path.string(),
+          " in the repository, and ", configured.path.string(), " in the configuration"));
     } else {
       Add(ScanModel(configured.name, configured.path), configured.settings);
     }
@@ -180,9 +179,8 @@ void ModelManager::WarnOfLargeBatches(const ServableModel& model) const {
   }
   const auto limit = static_cast<size_t>(options_.max_request_bytes);
   if (limit == 0 || bytes <= limit) return;
-  LogWarning("a full batch exceeds server.max_request_bytes", {{"model", model.name()},
-                                                               {"batch_bytes", bytes},
-                                                               {"max_request_bytes", limit}});
+  LogWarning("a full batch exceeds server.max_request_bytes",
+             {{"model", model.name()}, {"batch_bytes", bytes}, {"max_request_bytes", limit}});
 }
 
 void ModelManager::Load(Version& version) {
@@ -192,9 +190,8 @@ void ModelManager::Load(Version& version) {
     const MutexLock lock(mutex_);
     version.reason = std::string(what);
   };
-  LogInfo("model loading", {{"model", source.name},
-                            {"version", source.version},
-                            {"file", source.file.string()}});
+  LogInfo("model loading",
+          {{"model", source.name}, {"version", source.version}, {"file", source.file.string()}});
   absl::StatusOr<std::shared_ptr<ServableModel>> servable = LoadServable(version, progress);
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   // What the load took for itself goes back to the system; see KeepFreedMemory().
@@ -259,20 +256,18 @@ absl::StatusOr<std::shared_ptr<ServableModel>> ModelManager::Acquire(
   }
   if (closed_) return absl::UnavailableError("the server is draining and takes no new requests");
   if (best != nullptr && best->state == ModelState::kReady) return best->servable;
-  const std::string which = absl::StrCat(
-      "model ", Quote(name),
-      best != nullptr && best->source.version != kNoVersion
-          ? absl::StrCat(" version ", best->source.version)
-          : "");
+  const std::string which = absl::StrCat("model ", Quote(name),
+                                         best != nullptr && best->source.version != kNoVersion
+                                             ? absl::StrCat(" version ", best->source.version)
+                                             : "");
   if (best == nullptr || best->state == ModelState::kUnloaded) {
     return absl::NotFoundError(absl::StrCat(which, " is unloaded"));
   }
   if (best->state == ModelState::kFailed) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(which, " failed to load: ", best->reason));
+    return absl::FailedPreconditionError(absl::StrCat(which, " failed to load: ", best->reason));
   }
-  return absl::UnavailableError(absl::StrCat(
-      which, best->state == ModelState::kLoading ? " is loading" : " is draining"));
+  return absl::UnavailableError(
+      absl::StrCat(which, best->state == ModelState::kLoading ? " is loading" : " is draining"));
 }
 
 std::vector<std::shared_ptr<ServableModel>> ModelManager::Ready(absl::string_view name) const {

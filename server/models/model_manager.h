@@ -52,10 +52,11 @@ struct ConfiguredModel {
 struct ModelManagerOptions {
   std::filesystem::path repository;  // a folder, or one .onnx file; empty: none
   std::vector<ConfiguredModel> models;
-  ModelSettings defaults;       // of models that are not named
+  ModelSettings defaults;        // of models that are not named
   bool strict_readiness = true;  // a model that failed to load keeps the server unready
   int load_threads = 1;
-  // The largest request that the server accepts, for a warning where a full batch is larger; 0: any.
+  // The largest request that the server accepts, for a warning where a full batch is larger; 0:
+  // any.
   int64_t max_request_bytes = 0;
   ModelLoader loader;
   // Called on each stream's thread when it starts; may be empty.
@@ -120,8 +121,8 @@ class ModelManager {
   // No requests and no loads from here on. What models have accepted is still run. Does not wait.
   void Close() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // After Close(): true when all models have answered what they accepted; waits until `deadline` for
-  // that.
+  // After Close(): true when all models have answered what they accepted; waits until `deadline`
+  // for that.
   bool AwaitDrained(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Closes, and returns when all models have answered what they accepted. Does not wait for loads.

@@ -53,8 +53,7 @@ absl::StatusOr<EntryKind> KindOf(const fs::path& path) {
 absl::StatusOr<std::vector<std::string>> NamesIn(const fs::path& directory) {
   std::error_code error;
   std::vector<std::string> names;
-  for (fs::directory_iterator it(directory, error), end; !error && it != end;
-       it.increment(error)) {
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
     names.push_back(it->path().filename().string());
     if (names.size() > kMaxEntries) {
       return absl::FailedPreconditionError(
@@ -107,8 +106,9 @@ absl::StatusOr<std::vector<VersionFile>> VersionsIn(const fs::path& folder) {
   const bool has_file = std::find(names.begin(), names.end(), kModelFile) != names.end();
   if (has_file && !versions.empty()) {
     return absl::FailedPreconditionError(
-        absl::StrCat(folder.string(), ": has both model.onnx and version folders; which one is "
-                                      "meant is not clear"));
+        absl::StrCat(folder.string(),
+                     ": has both model.onnx and version folders; which one is "
+                     "meant is not clear"));
   }
   if (has_file) versions.push_back(MakeVersion(1, folder / std::string(kModelFile)));
   if (versions.empty()) {
@@ -148,8 +148,9 @@ RepositoryModel ScanModel(absl::string_view name, const fs::path& path) {
   RepositoryModel model{.name = std::string(name), .path = path};
   if (!IsModelName(name)) {
     model.name = std::string(absl::StripPrefix(absl::StripSuffix(Quote(name), "\""), "\""));
-    Fail(model, "a model's name has 1 to 128 letters, digits, '.', '_' or '-', and does not start "
-                "with '.'");
+    Fail(model,
+         "a model's name has 1 to 128 letters, digits, '.', '_' or '-', and does not start "
+         "with '.'");
     return model;
   }
   const absl::StatusOr<EntryKind> kind = KindOf(path);
@@ -175,8 +176,8 @@ RepositoryModel ScanModel(absl::string_view name, const fs::path& path) {
 absl::StatusOr<RepositoryContents> ScanRepository(const fs::path& directory) {
   OCTET_ASSIGN_OR_RETURN(const EntryKind root, KindOf(directory));
   if (root == EntryKind::kMissing) {
-    return absl::NotFoundError(absl::StrCat("model repository ", directory.string(),
-                                            ": no such folder"));
+    return absl::NotFoundError(
+        absl::StrCat("model repository ", directory.string(), ": no such folder"));
   }
   if (root != EntryKind::kFolder) {
     return absl::FailedPreconditionError(
@@ -197,9 +198,8 @@ absl::StatusOr<RepositoryContents> ScanRepository(const fs::path& directory) {
       contents.warnings.push_back(absl::StrCat(path.string(), ": holds no model, passed over"));
       continue;
     }
-    RepositoryModel model =
-        ScanModel(single_file ? absl::StripSuffix(name, kExtension) : absl::string_view(name),
-                  path);
+    RepositoryModel model = ScanModel(
+        single_file ? absl::StripSuffix(name, kExtension) : absl::string_view(name), path);
     const auto [entry, inserted] = models.try_emplace(model.name, model);
     if (!inserted) {
       Fail(entry->second, absl::StrCat("two models of this name: ", entry->second.path.string(),

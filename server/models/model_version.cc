@@ -16,9 +16,8 @@ absl::StatusOr<std::optional<int64_t>> ParseRequestedVersion(absl::string_view t
   int64_t version = 0;
   if (digits.empty() || !std::all_of(digits.begin(), digits.end(), absl::ascii_isdigit) ||
       !absl::SimpleAtoi(text, &version)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("model version must be an integer, or empty for the newest, not ",
-                     Quote(text)));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model version must be an integer, or empty for the newest, not ", Quote(text)));
   }
   return std::optional<int64_t>(version);
 }

@@ -12,8 +12,8 @@
 
 namespace octet::server {
 
-// A version as a client writes it. "" and "-1" ask for the newest: nullopt. InvalidArgument for what
-// is not an integer.
+// A version as a client writes it. "" and "-1" ask for the newest: nullopt. InvalidArgument for
+// what is not an integer.
 absl::StatusOr<std::optional<int64_t>> ParseRequestedVersion(absl::string_view text);
 
 // A version as the name of a folder: digits without a leading zero. nullopt for any other name.

@@ -21,8 +21,8 @@ TEST(ModelVersionTest, RequestedVersion) {
 
 TEST(ModelVersionTest, FolderNames) {
   EXPECT_EQ(ParseVersionFolder("12"), 12);
-  for (const char* name : {"", "0", "01", "-1", "v1", "1a", "calibration",
-                           "99999999999999999999"}) {
+  for (const char* name :
+       {"", "0", "01", "-1", "v1", "1a", "calibration", "99999999999999999999"}) {
     EXPECT_EQ(ParseVersionFolder(name), std::nullopt) << name;
   }
 }
@@ -34,9 +34,9 @@ TEST(ModelVersionTest, PoliciesSelect) {
   EXPECT_THAT(SelectVersions({.latest = 9}, available), ElementsAre(12, 7, 3, 1));
   EXPECT_THAT(SelectVersions({.kind = VersionSelection::Kind::kAll}, available),
               ElementsAre(12, 7, 3, 1));
-  EXPECT_THAT(SelectVersions({.kind = VersionSelection::Kind::kSpecific, .versions = {1, 4, 1}},
-                             available),
-              ElementsAre(4, 1))
+  EXPECT_THAT(
+      SelectVersions({.kind = VersionSelection::Kind::kSpecific, .versions = {1, 4, 1}}, available),
+      ElementsAre(4, 1))
       << "a version that is missing is selected, to be reported";
 }
 

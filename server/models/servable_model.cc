@@ -32,8 +32,8 @@ absl::StatusOr<std::shared_ptr<ServableModel>> ServableModel::Start(
   options.on_batch = [self](const BatchReport& report) { self->CountBatch(report); };
   OCTET_ASSIGN_OR_RETURN(servable->scheduler_,
                          BatchScheduler::Start(std::move(model), std::move(options)));
-  servable->metrics_ = metrics.AddModel(servable->name_, servable->version_text_,
-                                        [self] { return self->Gauges(); });
+  servable->metrics_ =
+      metrics.AddModel(servable->name_, servable->version_text_, [self] { return self->Gauges(); });
   return servable;
 }
 

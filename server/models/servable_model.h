@@ -45,9 +45,7 @@ class ServableModel {
   const BatchingPolicy& policy() const { return scheduler_->policy(); }
 
   // The protocol's max_batch_size: 0 for a model without a batch dimension.
-  int64_t max_batch_size() const {
-    return model_->batchable() ? scheduler_->max_batch_size() : 0;
-  }
+  int64_t max_batch_size() const { return model_->batchable() ? scheduler_->max_batch_size() : 0; }
 
   // BatchScheduler's, with the model named in errors.
   absl::Status Enqueue(std::unique_ptr<InferTask>& task);

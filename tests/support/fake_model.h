@@ -1,8 +1,8 @@
 // A CompiledModel for tests of what surrounds the engine: its answers are known without one.
 //
 // FakeModel::Sums() has one input x FP32 [?,4] and two outputs: `double` [?,4] = 2 x, and `sum`
-// [?,1] = twice the row's sum. FakeModel::Echo() returns each input as the output of the same index.
-// Runs can be held at a gate, fail, and be counted.
+// [?,1] = twice the row's sum. FakeModel::Echo() returns each input as the output of the same
+// index. Runs can be held at a gate, fail, and be counted.
 
 #pragma once
 
@@ -69,11 +69,10 @@ class FakeModel : public runtime::CompiledModel {
 
   static std::shared_ptr<FakeModel> Sums(Options options = {}) {
     const int64_t batch = options.batchable ? kUnknownDim : 1;
-    return std::shared_ptr<FakeModel>(
-        new FakeModel(std::move(options), {{"x", DataType::kFloat32, {batch, 4}}},
-                      {{"double", DataType::kFloat32, {batch, 4}},
-                       {"sum", DataType::kFloat32, {batch, 1}}},
-                      false));
+    return std::shared_ptr<FakeModel>(new FakeModel(
+        std::move(options), {{"x", DataType::kFloat32, {batch, 4}}},
+        {{"double", DataType::kFloat32, {batch, 4}}, {"sum", DataType::kFloat32, {batch, 1}}},
+        false));
   }
 
   static std::shared_ptr<FakeModel> Echo(std::vector<runtime::TensorSpec> inputs,
@@ -174,7 +173,8 @@ class FakeModel : public runtime::CompiledModel {
         std::memcpy(x, begin + row * sizeof(x), sizeof(x));
         const float doubled[4] = {2 * x[0], 2 * x[1], 2 * x[2], 2 * x[3]};
         const float sum = 2 * (x[0] + x[1] + x[2] + x[3]);
-        if (output == 0) std::memcpy(bytes.data() + row * sizeof(doubled), doubled, sizeof(doubled));
+        if (output == 0)
+          std::memcpy(bytes.data() + row * sizeof(doubled), doubled, sizeof(doubled));
         if (output == 1) std::memcpy(bytes.data() + row * sizeof(sum), &sum, sizeof(sum));
       }
     }

@@ -85,11 +85,11 @@ class GrpcTestServer : public ::testing::Test {
       if (source.name == name) return factory();
     }
     if (source.name == "broken") return absl::UnimplementedError("operator Loop is not supported");
-    return testing::FakeModel::Sums({.batchable = source.name != "fixed",
-                                     .on_execute = [this](int64_t) {
-                                       gate.Pass();
-                                       return absl::OkStatus();
-                                     }});
+    return testing::FakeModel::Sums(
+        {.batchable = source.name != "fixed", .on_execute = [this](int64_t) {
+           gate.Pass();
+           return absl::OkStatus();
+         }});
   }
 
   testing::TemporaryDirectory directory_;

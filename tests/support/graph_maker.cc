@@ -39,6 +39,12 @@ ValueId GraphMaker::Between(float low, float high, const Shape& shape) {
   return Constant(std::move(tensor));
 }
 
+ValueId GraphMaker::Scalar(float value) {
+  Tensor tensor = *Tensor::Allocate(DataType::kFloat32, {});
+  tensor.MutableAs<float>()[0] = value;
+  return Constant(std::move(tensor));
+}
+
 ValueId GraphMaker::Ints(const std::vector<int64_t>& values) {
   return Constant(Tensor::Of<int64_t>({static_cast<int64_t>(values.size())}, values));
 }

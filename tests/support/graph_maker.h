@@ -27,7 +27,7 @@ class GraphMaker {
   graph::ValueId Weights(const Shape& shape, float deviation = 1, float mean = 0);
   // Uniform in [low, high).
   graph::ValueId Between(float low, float high, const Shape& shape);
-  graph::ValueId Scalar(float value) { return Constant(Tensor::Scalar(value)); }
+  graph::ValueId Scalar(float value);
   graph::ValueId Ints(const std::vector<int64_t>& values);
   graph::ValueId Constant(Tensor tensor);
 

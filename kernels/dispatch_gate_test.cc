@@ -5,7 +5,7 @@
 
 #include "gtest/gtest.h"
 #include "kernels/cpu.h"
-#include "kernels/int8_oracle.h"
+#include "tests/support/int8_oracle.h"
 #include "tests/support/single_node.h"
 
 namespace octet::kernels {

@@ -2,7 +2,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kernels/int8_oracle.h"
+#include "tests/support/int8_oracle.h"
 #include "tests/support/single_node.h"
 
 namespace octet::kernels {

@@ -39,7 +39,9 @@ class Absorber {
   absl::StatusOr<int> Run() {
     MoveOutOfIntegers();
     for (const NodeId id : graph_.NodesOfType("DequantizeLinear")) Pair(id);
+    graph_.RemoveDeadNodes();  // the old quantizers, so that values have the readers that count
     for (const NodeId id : graph_.NodesOfType(kQuantize)) DropRelus(id);
+    graph_.RemoveDeadNodes();
     OCTET_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_.TopologicalOrder());
     for (const NodeId id : order) {
       if (!graph_.IsLive(id)) continue;
@@ -50,7 +52,9 @@ class Absorber {
         Combine(id);
       }
     }
-    for (const NodeId id : graph_.NodesOfType(kQuantize)) Carry(id);
+    for (const NodeId id : graph_.NodesOfType(kQuantize)) {
+      if (graph_.IsLive(id)) Carry(id);
+    }
     return rewrites_;
   }
 

@@ -36,6 +36,9 @@ struct SuiteResult {
   int failed = 0;
   int stale = 0;
   std::map<std::string, int> skipped;  // by reason
+  // Multiply-accumulates of the plans, and how many of them were done in int8.
+  int64_t macs = 0;
+  int64_t int8_macs = 0;
 };
 
 bool Matches(const std::string& pattern, const std::string& name) {
@@ -79,7 +82,8 @@ absl::Status RunByReference(const Case& test, graph::Graph graph, const DataSet&
   return Compare(test, graph, outputs, data.expected);
 }
 
-absl::Status RunAsPlan(const Case& test, graph::Graph graph, const DataSet& data) {
+absl::Status RunAsPlan(const Case& test, graph::Graph graph, const DataSet& data,
+                       SuiteResult& result) {
   OCTET_RETURN_IF_ERROR(graph::RunPasses(graph, graph::FloatPipeline()).status());
   std::vector<Shape> shapes;
   for (const Tensor& input : data.inputs) shapes.push_back(input.shape());
@@ -87,26 +91,30 @@ absl::Status RunAsPlan(const Case& test, graph::Graph graph, const DataSet& data
   kernels::WeightCache weights;
   OCTET_ASSIGN_OR_RETURN(const kernels::Program program,
                          kernels::LowerGraph(concrete, weights));
+  for (const kernels::Step& step : program.steps) {
+    result.macs += step.macs;
+    if (step.int8) result.int8_macs += step.macs;
+  }
   OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> outputs,
                          testing::RunProgram(program, data.inputs));
   return Compare(test, concrete, outputs, data.expected);
 }
 
-absl::Status RunCase(const Case& test) {
+absl::Status RunCase(const Case& test, SuiteResult& result) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<DataSet> sets, ReadDataSets(test));
   OCTET_ASSIGN_OR_RETURN(
       const graph::ImportedModel model,
       graph::ImportOnnxFile(test.folder + "/model.onnx", kernels::Registry()));
   for (const DataSet& data : sets) {
     OCTET_RETURN_IF_ERROR(Annotate(RunByReference(test, model.graph, data), "reference"));
-    OCTET_RETURN_IF_ERROR(Annotate(RunAsPlan(test, model.graph, data), "plan"));
+    OCTET_RETURN_IF_ERROR(Annotate(RunAsPlan(test, model.graph, data, result), "plan"));
   }
   return absl::OkStatus();
 }
 
-absl::Status RunGuarded(const Case& test) {
+absl::Status RunGuarded(const Case& test, SuiteResult& result) {
   try {
-    return RunCase(test);
+    return RunCase(test, result);
   } catch (const std::exception& error) {
     return absl::InternalError(absl::StrCat("an exception escaped: ", error.what()));
   }
@@ -122,7 +130,7 @@ const Skip* FindSkip(const std::vector<Skip>& skips, const std::string& name) {
 void RunAndCount(const Case& test, const std::vector<Skip>& skips, SuiteResult& result) {
   const Skip* const skip = FindSkip(skips, test.name);
   ++result.run;
-  const absl::Status status = RunGuarded(test);
+  const absl::Status status = RunGuarded(test, result);
   if (status.ok() && skip != nullptr) {
     ++result.stale;
     std::cout << "STALE SKIP " << test.suite << "/" << test.name << ": it passes\n";
@@ -145,6 +153,10 @@ void Print(const std::string& suite, const SuiteResult& result) {
   std::cout << suite << ": " << result.run << " run, " << result.passed << " passed ("
             << result.expanded << " expanded), " << result.failed << " failed, " << result.stale
             << " stale skips, " << skipped << " skipped\n";
+  if (result.int8_macs > 0) {
+    std::cout << "    " << result.int8_macs << " of " << result.macs
+              << " multiply-accumulates in int8\n";
+  }
   for (const auto& [reason, count] : result.skipped) {
     std::cout << "    " << count << " " << reason << "\n";
   }

@@ -1,12 +1,9 @@
 # The functions every CMakeLists.txt of this project is written with.
 
-# GCC reports absl::InlinedVector that was moved from as uninitialized (12: maybe, 14: surely), and
-# string concatenation as overlapping copies (GCC bug 105651); all falsely.
+# GCC 12 to 14 report absl::InlinedVector that was moved from as (maybe) uninitialized, and string
+# concatenation as overlapping copies (GCC bug 105651); all falsely.
 set(OCTET_WARNINGS -Wall -Wextra -Wno-missing-field-initializers -Wno-maybe-uninitialized
-                   -Wno-restrict)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
-  list(APPEND OCTET_WARNINGS -Wno-uninitialized)
-endif()
+                   -Wno-uninitialized -Wno-restrict)
 if(OCTET_WERROR)
   list(APPEND OCTET_WARNINGS -Werror)
 endif()

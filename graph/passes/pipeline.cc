@@ -21,16 +21,17 @@ std::span<const Pass> FloatPipeline() {
       {"remove_identity", RemoveIdentity},
       // Before the patterns: they look for values that meet again, not for equal ones.
       {"common_subexpressions", MergeCommonSubexpressions},
-      {"simplify_arithmetic", SimplifyArithmetic},
       {"merge_reshapes", MergeReshapes},
       // Before the folding passes: a Transpose hides a node from its neighbour.
       {"simplify_transposes", SimplifyTransposes},
       // The constants that were permuted.
       {"fold_constants_again", FoldConstants},
-      // While their parts are whole: folding takes factors and additions away at the edges.
+      // While their parts are whole: later passes merge and fold the factors and additions at
+      // their edges.
       {"fuse_clips", FuseClips},
       {"fuse_layer_normalization", FuseLayerNormalization},
       {"fuse_activation_patterns", FuseActivationPatterns},
+      {"simplify_arithmetic", SimplifyArithmetic},
       // What is folded is folded before calibration, so that ranges are those of the weights that
       // will be quantized.
       {"fold_pad", FoldPad},

@@ -33,6 +33,7 @@ TEST(FloatPipeline, KeepsTheFunctionOfRandomGraphs) {
     // A model that is loaded again must come out the same.
     EXPECT_EQ(ToText(graph), ToText(again));
   }
+  rewrites.erase("expand_fusions");  // for operators that are none of ONNX's
   for (const auto& [name, count] : rewrites) {
     RecordProperty(name, count);
     EXPECT_GT(count, 0) << "the random graphs never show what " << name << " is for";

@@ -122,7 +122,12 @@ class Grower {
     }
   }
 
-  ValueId Linear(ValueId x) { return m_.Op("MatMul", {x, m_.Weights({8, 8}, 0.3f)}); }
+  // Some exporters leave the transposition of the weights to the reader.
+  ValueId Linear(ValueId x) {
+    ValueId weight = m_.Weights({8, 8}, 0.3f);
+    if (m_.random().Chance(0.3)) weight = m_.Op("Transpose", {weight});
+    return m_.Op("MatMul", {x, weight});
+  }
 
   ValueId LayerNorm(ValueId x) {
     const auto mean = [&](ValueId of) {
@@ -130,7 +135,9 @@ class Grower {
     };
     const bool centred = m_.random().Chance(0.7);
     const ValueId d = centred ? m_.Op("Sub", {x, mean(x)}) : x;
-    const ValueId power = m_.Op("Add", {mean(m_.Op("Pow", {d, m_.Scalar(2)})), m_.Scalar(0.5f)});
+    const bool twice = centred && m_.random().Chance(0.5);
+    const ValueId e = twice ? m_.Op("Sub", {x, mean(x)}) : d;
+    const ValueId power = m_.Op("Add", {mean(m_.Op("Pow", {e, m_.Scalar(2)})), m_.Scalar(0.5f)});
     const ValueId y = m_.Op("Div", {d, m_.Op("Sqrt", {power})});
     return m_.Op("Add", {m_.Op("Mul", {y, m_.Weights({8})}), m_.Weights({8})});
   }

@@ -15,8 +15,8 @@ namespace octet::graph {
 class Graph;
 
 // An int, a float, a string, lists of them, a tensor, or the body of a control-flow operator.
-using Attribute = std::variant<int64_t, float, std::string, std::vector<int64_t>,
-                               std::vector<float>, std::vector<std::string>, Tensor,
-                               std::shared_ptr<const Graph>>;
+using Attribute =
+    std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>,
+                 std::vector<std::string>, Tensor, std::shared_ptr<const Graph>>;
 
 }  // namespace octet::graph

@@ -26,9 +26,9 @@ void Graph::AddOutput(ValueId value, std::string name, DataType border_type) {
 }
 
 ValueId Graph::AddConstant(std::string name, Tensor tensor, std::optional<QuantParams> quant) {
-  const ValueId id = AddValue(std::move(name), {.dtype = tensor.dtype(),
-                                                .shape = tensor.shape(),
-                                                .quant = std::move(quant)});
+  const ValueId id =
+      AddValue(std::move(name),
+               {.dtype = tensor.dtype(), .shape = tensor.shape(), .quant = std::move(quant)});
   MutableValue(id).constant = std::move(tensor);
   return id;
 }
@@ -222,8 +222,8 @@ absl::Status Graph::RestoreBytes(const Graph& whole) {
     const bool same = i < whole.values_.size() && whole.values_[i].name == values_[i].name &&
                       whole.values_[i].type == values_[i].type && whole.values_[i].constant;
     if (!same) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("constant ", values_[i].name, " is not what it was when the model was loaded"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          "constant ", values_[i].name, " is not what it was when the model was loaded"));
     }
     values_[i].constant = values_[i].constant->WithBytesOf(*whole.values_[i].constant);
   }
@@ -268,9 +268,8 @@ std::string ToText(const Graph& graph) {
     return id == kNoValue ? std::string("-") : absl::StrCat("%", graph.value(id).name);
   };
   const auto names = [&](const std::vector<ValueId>& ids) {
-    return absl::StrJoin(ids, ", ", [&](std::string* out, ValueId id) {
-      absl::StrAppend(out, name(id));
-    });
+    return absl::StrJoin(ids, ", ",
+                         [&](std::string* out, ValueId id) { absl::StrAppend(out, name(id)); });
   };
   std::string text;
   const auto order = graph.TopologicalOrder();

@@ -25,8 +25,8 @@ struct Value {
   // dimension that differs between requests is kUnknownDim. A constant's `type.quant` says what
   // its codes stand for.
   TensorType type;
-  std::optional<NodeId> producer;    // none for inputs and constants
-  std::vector<NodeId> consumers;     // a node that reads the value twice is in here twice
+  std::optional<NodeId> producer;  // none for inputs and constants
+  std::vector<NodeId> consumers;   // a node that reads the value twice is in here twice
   std::optional<Tensor> constant;
 };
 
@@ -85,9 +85,7 @@ class Graph {
   std::vector<NodeId> Nodes() const;
   std::vector<NodeId> NodesOfType(absl::string_view op) const;
 
-  bool IsConstant(ValueId id) const {
-    return id != kNoValue && value(id).constant.has_value();
-  }
+  bool IsConstant(ValueId id) const { return id != kNoValue && value(id).constant.has_value(); }
   bool IsGraphOutput(ValueId id) const;
   // The one node that reads `id`, if there is exactly one and `id` is no output of the graph.
   std::optional<NodeId> OnlyConsumer(ValueId id) const;
@@ -120,7 +118,6 @@ class Graph {
  private:
   Value& MutableValue(ValueId id) { return values_[static_cast<size_t>(id)]; }
   std::string UniqueNodeName(const std::string& wanted) const;
-
 
   const OpRegistry* registry_;
   std::vector<std::optional<Node>> nodes_;  // none where a node was removed

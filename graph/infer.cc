@@ -60,9 +60,8 @@ class Inferrer {
     for (size_t i = 0; i < shapes.size(); ++i) {
       const ValueId id = graph_.inputs()[i].value;
       const Value& value = graph_.value(id);
-      OCTET_RETURN_IF_ERROR(
-          Annotate(CheckedByteSize(value.type.dtype, shapes[i]).status(),
-                   absl::StrCat("input ", value.name)));
+      OCTET_RETURN_IF_ERROR(Annotate(CheckedByteSize(value.type.dtype, shapes[i]).status(),
+                                     absl::StrCat("input ", value.name)));
       TensorType type = value.type;
       type.shape = shapes[i];
       result_.types[Index(id)] = std::move(type);
@@ -100,9 +99,8 @@ class Inferrer {
 
   absl::Status Record(const Node& node, const std::vector<TensorType>& outputs) {
     if (outputs.size() < node.outputs.size()) {
-      return absl::InvalidArgumentError(absl::StrCat("has ", node.outputs.size(),
-                                                     " outputs, at most ", outputs.size(),
-                                                     " were expected"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "has ", node.outputs.size(), " outputs, at most ", outputs.size(), " were expected"));
     }
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (node.outputs[i] == kNoValue) continue;

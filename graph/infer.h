@@ -24,8 +24,8 @@ struct Inference {
   std::vector<std::optional<Tensor>> constants;
 };
 
-// The outputs of a node whose inputs are all constants; none if some are not, or the result would be
-// too large to keep.
+// The outputs of a node whose inputs are all constants; none if some are not, or the result would
+// be too large to keep.
 absl::StatusOr<std::optional<std::vector<Tensor>>> EvaluateConstant(const Graph& graph,
                                                                     const Node& node);
 

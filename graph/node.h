@@ -24,10 +24,10 @@ inline constexpr ValueId kNoValue{-1};
 // A cheap operator that runs in its producer's kernel, on each element of the producer's output
 // while it is still in registers. A chain of them runs in order.
 struct FusedOp {
-  std::string op;    // "Relu", "Clip", "HardSwish", "Gelu", "Linear", ... or "Add", "Mul"
-  float alpha = 0;   // Clip: lower bound; LeakyRelu, Elu, HardSigmoid, Swish: alpha
-  float beta = 0;    // Clip: upper bound; HardSigmoid: beta; Linear: alpha * x + beta
-  int input = -1;    // Add, Mul: which of the node's inputs is the other operand
+  std::string op;   // "Relu", "Clip", "HardSwish", "Gelu", "Linear", ... or "Add", "Mul"
+  float alpha = 0;  // Clip: lower bound; LeakyRelu, Elu, HardSigmoid, Swish: alpha
+  float beta = 0;   // Clip: upper bound; HardSigmoid: beta; Linear: alpha * x + beta
+  int input = -1;   // Add, Mul: which of the node's inputs is the other operand
 
   bool operator==(const FusedOp&) const = default;
 };
@@ -49,13 +49,11 @@ struct Node {
   int64_t Int(absl::string_view key, int64_t fallback) const;
   float Float(absl::string_view key, float fallback) const;
   std::string String(absl::string_view key, absl::string_view fallback) const;
-  std::vector<int64_t> Ints(absl::string_view key) const;     // empty if absent
-  std::vector<float> Floats(absl::string_view key) const;     // empty if absent
-  const Tensor* TensorAttribute(absl::string_view key) const; // null if absent
+  std::vector<int64_t> Ints(absl::string_view key) const;      // empty if absent
+  std::vector<float> Floats(absl::string_view key) const;      // empty if absent
+  const Tensor* TensorAttribute(absl::string_view key) const;  // null if absent
 
-  bool HasInput(size_t index) const {
-    return index < inputs.size() && inputs[index] != kNoValue;
-  }
+  bool HasInput(size_t index) const { return index < inputs.size() && inputs[index] != kNoValue; }
 };
 
 }  // namespace octet::graph

@@ -10,7 +10,8 @@ absl::StatusOr<std::vector<int64_t>> InferContext::ConstantInts(int index) const
   const Tensor* tensor = constant(index);
   if (tensor == nullptr) {
     return absl::UnimplementedError(
-        absl::StrCat("input ", index, " depends on the request's data, but it decides the shape of "
+        absl::StrCat("input ", index,
+                     " depends on the request's data, but it decides the shape of "
                      "the result, which must be known before the model runs"));
   }
   if (tensor->dtype() == DataType::kInt64) {
@@ -21,8 +22,8 @@ absl::StatusOr<std::vector<int64_t>> InferContext::ConstantInts(int index) const
     const auto values = tensor->As<int32_t>();
     return std::vector<int64_t>(values.begin(), values.end());
   }
-  return absl::InvalidArgumentError(absl::StrCat("input ", index, " must be INT64 or INT32, not ",
-                                                 Name(tensor->dtype())));
+  return absl::InvalidArgumentError(
+      absl::StrCat("input ", index, " must be INT64 or INT32, not ", Name(tensor->dtype())));
 }
 
 OpRegistry::OpRegistry(std::vector<const OpSchema*> schemas) : all_(std::move(schemas)) {
@@ -42,9 +43,9 @@ absl::StatusOr<const OpSchema*> OpRegistry::Find(absl::string_view type, int ops
     if (schema->since_version <= opset) best = schema;
   }
   if (best == nullptr) {
-    return absl::UnimplementedError(
-        absl::StrCat("operator ", type, " is supported from opset ",
-                     found->second.front()->since_version, ", the model has opset ", opset));
+    return absl::UnimplementedError(absl::StrCat("operator ", type, " is supported from opset ",
+                                                 found->second.front()->since_version,
+                                                 ", the model has opset ", opset));
   }
   return best;
 }

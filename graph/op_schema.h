@@ -60,10 +60,10 @@ using ReferenceFn = absl::Status (*)(const Node&, std::span<const ConstTensorVie
 
 // How the quantizer treats an operator.
 enum class QuantRole : uint8_t {
-  kFloat,      // runs in float
-  kCompute,    // multiplies activations by weights: what int8 kernels are for
-  kCarry,      // output has the input's quantizer, codes move unchanged: MaxPool, Reshape, ...
-  kCombine,    // can compute on codes with a quantizer for each input and output: Add, Concat, ...
+  kFloat,    // runs in float
+  kCompute,  // multiplies activations by weights: what int8 kernels are for
+  kCarry,    // output has the input's quantizer, codes move unchanged: MaxPool, Reshape, ...
+  kCombine,  // can compute on codes with a quantizer for each input and output: Add, Concat, ...
 };
 
 // One meaning of one operator. Where a newer opset changed the meaning (Softmax 11 and 13), there
@@ -76,7 +76,7 @@ struct OpSchema {
   QuantRole quant = QuantRole::kFloat;
   InferFn infer = nullptr;
   ReferenceFn reference = nullptr;  // null: never runs on values; replaced before a plan is made
-  bool shape_only = false;  // `reference` reads its inputs' shapes, never their elements
+  bool shape_only = false;          // `reference` reads its inputs' shapes, never their elements
 
   static constexpr int kVariadic = 1 << 20;
 };

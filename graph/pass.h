@@ -28,7 +28,8 @@ struct PassReport {
 // nodes are removed and types are inferred again; errors name the pass.
 absl::StatusOr<std::vector<PassReport>> RunPasses(Graph& graph, std::span<const Pass> passes);
 
-// The passes without which some operators cannot run at all, in no way: the first of FloatPipeline().
+// The passes without which some operators cannot run at all, in no way: the first of
+// FloatPipeline().
 std::span<const Pass> ExpansionPipeline();
 
 // The float passes, in the order in which they must run: see passes/pipeline.cc for the reasons.

@@ -29,8 +29,8 @@ absl::Status CheckGatherShape(const Shape& output) {
   constexpr int64_t kLongest = int64_t{1} << 26;
   for (const int64_t dim : output) {
     if (dim > kLongest) {
-      return absl::UnimplementedError(absl::StrCat("an axis of ", dim, " elements, at most ",
-                                                   kLongest, " are supported here"));
+      return absl::UnimplementedError(
+          absl::StrCat("an axis of ", dim, " elements, at most ", kLongest, " are supported here"));
     }
   }
   return absl::OkStatus();
@@ -60,8 +60,8 @@ AxisGather::AxisGather(const Shape& input, const std::vector<std::vector<int64_t
     const auto position = static_cast<int64_t>(i);
     if (!innermost_.empty()) {
       Stretch& open = innermost_.back();
-      if (last[i] == kFill ? open.from == kFill : open.from != kFill &&
-                                                      last[i] == open.from + open.count) {
+      if (last[i] == kFill ? open.from == kFill
+                           : open.from != kFill && last[i] == open.from + open.count) {
         ++open.count;
         continue;
       }
@@ -126,8 +126,7 @@ void AxisGather::RunInnermost(const std::byte* from, std::byte* to, const std::b
 }
 
 template <size_t kBytes>
-void AxisGather::GatherElements(const std::byte* from, std::byte* to,
-                                const std::byte* fill) const {
+void AxisGather::GatherElements(const std::byte* from, std::byte* to, const std::byte* fill) const {
   for (const int64_t index : axes_.back().indices) {
     const std::byte* const source =
         index == kFill ? fill : from + static_cast<size_t>(index) * kBytes;

@@ -48,9 +48,9 @@ class AxisGather {
 
   size_t element_bytes_;
   bool empty_ = false;
-  std::vector<Axis> axes_;           // trailing axes that are copied whole are left out
-  std::vector<Stretch> innermost_;   // of the last of axes_
-  bool scattered_ = false;           // the innermost stretches are mostly single elements
+  std::vector<Axis> axes_;          // trailing axes that are copied whole are left out
+  std::vector<Stretch> innermost_;  // of the last of axes_
+  bool scattered_ = false;          // the innermost stretches are mostly single elements
 };
 
 // The list that copies a whole axis.

@@ -18,8 +18,8 @@ std::vector<T> Gather(const Shape& input, const Lists& lists, const std::vector<
   for (const auto& list : lists) size *= list.size();
   std::vector<T> to(size);
   AxisGather(input, lists, sizeof(T))
-      .Run(reinterpret_cast<const std::byte*>(from.data()),
-           reinterpret_cast<std::byte*>(to.data()), reinterpret_cast<const std::byte*>(&fill));
+      .Run(reinterpret_cast<const std::byte*>(from.data()), reinterpret_cast<std::byte*>(to.data()),
+           reinterpret_cast<const std::byte*>(&fill));
   return to;
 }
 

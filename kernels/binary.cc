@@ -29,7 +29,7 @@ absl::StatusOr<BinaryFormat> FormatOf(const graph::TensorType& type) {
 // The tag of a layout with one block of channels, such as nChw16c; none for other layouts.
 std::optional<memory::format_tag> BlockedTag(const memory::desc& desc) {
   using Tag = memory::format_tag;
-  constexpr std::array kTags = {Tag::nCw4c,   Tag::nCw8c,   Tag::nCw16c,  Tag::nChw4c, Tag::nChw8c,
+  constexpr std::array kTags = {Tag::nCw4c,   Tag::nCw8c,   Tag::nCw16c,  Tag::nChw4c,  Tag::nChw8c,
                                 Tag::nChw16c, Tag::nCdhw4c, Tag::nCdhw8c, Tag::nCdhw16c};
   if (desc.get_inner_nblks() != 1) return std::nullopt;
   const Dims dims = desc.get_dims();
@@ -164,8 +164,7 @@ class BinaryLowering {
   absl::StatusOr<Operand> PlaceUnblocked(int i, const Shape& shape) {
     Operand operand{.strides = BroadcastStrides(shape, context_.output_shape(0))};
     const std::optional<memory::desc> native = context_.NativeDesc(i);
-    const bool native_fits = native && !context_.is_constant(i) &&
-                             native->get_inner_nblks() == 0 &&
+    const bool native_fits = native && !context_.is_constant(i) && native->get_inner_nblks() == 0 &&
                              native->get_dims().size() == shape.size() &&
                              context_.input_type(i).shape.size() == shape.size();
     if (native_fits) {
@@ -191,8 +190,7 @@ class BinaryLowering {
     return PlanBroadcast(dims, {strides});
   }
 
-  std::unique_ptr<Kernel> MakeRows(const Shape& a, const Shape& b,
-                                   const Shape& result) const {
+  std::unique_ptr<Kernel> MakeRows(const Shape& a, const Shape& b, const Shape& result) const {
     BroadcastPlan plan = PlanBroadcast(physical_, {result, a, b});
     // Tiles of two dimensions: a call for each row would cost as much as a short row.
     if (plan.dims.size() == 1) {
@@ -218,10 +216,9 @@ class BinaryLowering {
       return static_cast<int64_t>(ByteSize(format.dtype));
     };
     return MakeKernel(
-        "octet:binary",
-        [plan, tile, padding, padding_offset, op = op_, formats = formats_,
-         a_bytes = bytes(formats_.a), b_bytes = bytes(formats_.b),
-         result_bytes = bytes(formats_.result)](const StepMemory& memory) {
+        "octet:binary", [plan, tile, padding, padding_offset, op = op_, formats = formats_,
+                         a_bytes = bytes(formats_.a), b_bytes = bytes(formats_.b),
+                         result_bytes = bytes(formats_.result)](const StepMemory& memory) {
           ForEachRow(plan, [&](const int64_t* offsets, int64_t) {
             BinaryTile here = tile;
             here.result = memory.outputs[0] + offsets[0] * result_bytes;
@@ -242,7 +239,7 @@ class BinaryLowering {
   LoweringContext& context_;
   const BinaryOp op_;
   BinaryFormats formats_;
-  memory::desc layout_;                       // of the result
+  memory::desc layout_;                        // of the result
   std::optional<memory::format_tag> blocked_;  // set if layout_ is blocked
   int64_t block_ = 1;
   Shape physical_;  // the dimensions as they lie in memory: a block is one of its own

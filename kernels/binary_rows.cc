@@ -56,8 +56,8 @@ struct Codes {
   HWY_INLINE void Store(D d, hn::Vec<D> value, uint8_t* to) const {
     const hn::Rebind<uint8_t, D> bytes;
     const auto scaled = hn::Round(hn::Mul(value, hn::Set(d, inverse)));
-    const auto code = hn::Clamp(hn::Add(scaled, hn::Set(d, zero_point)), hn::Zero(d),
-                                hn::Set(d, 255.0f));
+    const auto code =
+        hn::Clamp(hn::Add(scaled, hn::Set(d, zero_point)), hn::Zero(d), hn::Set(d, 255.0f));
     const auto narrow = hn::DemoteTo(bytes, hn::NearestInt(code));
     hn::StoreU(hn::Xor(narrow, hn::Set(bytes, flip)), bytes, to);
   }
@@ -134,14 +134,22 @@ void CodedTile(const BinaryFormats& formats, const BinaryTile& tile) {
   const bool b = formats.b.dtype != DataType::kFloat32;
   const bool result = formats.result.dtype != DataType::kFloat32;
   switch (a * 4 + b * 2 + result) {
-    case 0: return Tile<kOp, Floats, Floats, Floats>(formats, tile);
-    case 1: return Tile<kOp, Floats, Floats, Codes>(formats, tile);
-    case 2: return Tile<kOp, Floats, Codes, Floats>(formats, tile);
-    case 3: return Tile<kOp, Floats, Codes, Codes>(formats, tile);
-    case 4: return Tile<kOp, Codes, Floats, Floats>(formats, tile);
-    case 5: return Tile<kOp, Codes, Floats, Codes>(formats, tile);
-    case 6: return Tile<kOp, Codes, Codes, Floats>(formats, tile);
-    case 7: return Tile<kOp, Codes, Codes, Codes>(formats, tile);
+    case 0:
+      return Tile<kOp, Floats, Floats, Floats>(formats, tile);
+    case 1:
+      return Tile<kOp, Floats, Floats, Codes>(formats, tile);
+    case 2:
+      return Tile<kOp, Floats, Codes, Floats>(formats, tile);
+    case 3:
+      return Tile<kOp, Floats, Codes, Codes>(formats, tile);
+    case 4:
+      return Tile<kOp, Codes, Floats, Floats>(formats, tile);
+    case 5:
+      return Tile<kOp, Codes, Floats, Codes>(formats, tile);
+    case 6:
+      return Tile<kOp, Codes, Codes, Floats>(formats, tile);
+    case 7:
+      return Tile<kOp, Codes, Codes, Codes>(formats, tile);
   }
 }
 

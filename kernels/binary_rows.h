@@ -19,7 +19,8 @@ enum class BinaryOp : uint8_t {
   kParametricRelu,  // a * b where a is negative, else a
 };
 
-// How the elements of an operand are stored. Codes (kInt8, kUint8) mean scale * (code - zero_point).
+// How the elements of an operand are stored. Codes (kInt8, kUint8) mean scale * (code -
+// zero_point).
 struct BinaryFormat {
   DataType dtype = DataType::kFloat32;
   float scale = 1;

@@ -73,9 +73,9 @@ struct Pair {
 };
 
 TEST(LowerBinary, BroadcastsPlainOperands) {
-  for (const Pair& shapes : {Pair{{3, 4, 5}, {3, 4, 5}}, Pair{{3, 4, 5}, {5}},
-                             Pair{{3, 1, 5}, {1, 4, 1}}, Pair{{17}, {2, 3, 17}},
-                             Pair{{2, 1, 40}, {2, 31, 1}}, Pair{{1, 1}, {6, 7}}}) {
+  for (const Pair& shapes :
+       {Pair{{3, 4, 5}, {3, 4, 5}}, Pair{{3, 4, 5}, {5}}, Pair{{3, 1, 5}, {1, 4, 1}},
+        Pair{{17}, {2, 3, 17}}, Pair{{2, 1, 40}, {2, 31, 1}}, Pair{{1, 1}, {6, 7}}}) {
     for (const absl::string_view op : {"Add", "Sub", "Mul", "Div", "Max", "Min"}) {
       Graph graph(Registry());
       const ValueId a = FixedInput(graph, "a", {.shape = shapes.a});
@@ -99,8 +99,8 @@ void ExpectSameCodes(const Tensor& actual, const Tensor& expected) {
   VisitType(actual.dtype(), [&]<typename T>() {
     int different = 0;
     for (int64_t i = 0; i < actual.size(); ++i) {
-      const int distance = std::abs(static_cast<int>(actual.As<T>()[i]) -
-                                    static_cast<int>(expected.As<T>()[i]));
+      const int distance =
+          std::abs(static_cast<int>(actual.As<T>()[i]) - static_cast<int>(expected.As<T>()[i]));
       EXPECT_LE(distance, 1) << "element " << i;
       different += distance != 0;
     }

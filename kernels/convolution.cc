@@ -163,12 +163,11 @@ class ConvolutionLowering {
     const int zero_points = context_.Temporary(static_cast<size_t>(images) * sizeof(int32_t));
     context_.Emit(MakeKernel("octet:quantize_images_u8",
                              [images, elements](const StepMemory& memory) {
-                               QuantizeRowsToUint8(
-                                   reinterpret_cast<const float*>(memory.inputs[0]), images,
-                                   elements, elements,
-                                   reinterpret_cast<uint8_t*>(memory.outputs[0]),
-                                   reinterpret_cast<float*>(memory.outputs[1]),
-                                   reinterpret_cast<int32_t*>(memory.outputs[2]));
+                               QuantizeRowsToUint8(reinterpret_cast<const float*>(memory.inputs[0]),
+                                                   images, elements, elements,
+                                                   reinterpret_cast<uint8_t*>(memory.outputs[0]),
+                                                   reinterpret_cast<float*>(memory.outputs[1]),
+                                                   reinterpret_cast<int32_t*>(memory.outputs[2]));
                                return absl::OkStatus();
                              }),
                   {floats}, {codes, scales, zero_points});
@@ -186,18 +185,18 @@ class ConvolutionLowering {
     const int64_t images = input_.shape[0], channels = input_.shape[1];
     const int64_t pixels = geometry_.InputPlane();
     const int padded = context_.Temporary(static_cast<size_t>(images * pixels * kPaddedChannels));
-    context_.Emit(
-        MakeKernel("octet:interleave_planes",
-                   [=](const StepMemory& memory) {
-                     const auto* from = reinterpret_cast<const uint8_t*>(memory.inputs[0]);
-                     auto* to = reinterpret_cast<uint8_t*>(memory.outputs[0]);
-                     for (int64_t n = 0; n < images; ++n) {
-                       InterleavePlanes(from + n * channels * pixels, channels, pixels,
-                                        to + n * kPaddedChannels * pixels);
-                     }
-                     return absl::OkStatus();
-                   }),
-        {planes}, {padded});
+    context_.Emit(MakeKernel("octet:interleave_planes",
+                             [=](const StepMemory& memory) {
+                               const auto* from =
+                                   reinterpret_cast<const uint8_t*>(memory.inputs[0]);
+                               auto* to = reinterpret_cast<uint8_t*>(memory.outputs[0]);
+                               for (int64_t n = 0; n < images; ++n) {
+                                 InterleavePlanes(from + n * channels * pixels, channels, pixels,
+                                                  to + n * kPaddedChannels * pixels);
+                               }
+                               return absl::OkStatus();
+                             }),
+                  {planes}, {padded});
     return padded;
   }
 
@@ -238,8 +237,7 @@ class ConvolutionLowering {
   absl::StatusOr<int> ReorderedWeights(const memory::desc& grouped, const memory::desc& wanted) {
     OCTET_ASSIGN_OR_RETURN(const int plain, context_.Plain(kWeight));
     if (grouped == wanted) return plain;
-    const dnnl::reorder::primitive_desc desc(Engine(), grouped, Engine(), wanted,
-                                             BaseAttributes());
+    const dnnl::reorder::primitive_desc desc(Engine(), grouped, Engine(), wanted, BaseAttributes());
     const int packed = context_.Temporary(wanted.get_size());
     PrimitiveCall call(context_);
     call.Input(DNNL_ARG_FROM, plain, grouped);

@@ -79,8 +79,8 @@ double WindowSum(const Sizes& sizes, const Tensor& weights, int64_t n, int64_t o
         const double weight = weights.dtype() == DataType::kInt8
                                   ? static_cast<double>(Code(weights, w))
                                   : weights.As<float>()[static_cast<size_t>(w)];
-        sum += weight * source(((n * sizes.inputs() + channel) * sizes.height + iy) * sizes.width +
-                               ix);
+        sum += weight *
+               source(((n * sizes.inputs() + channel) * sizes.height + iy) * sizes.width + ix);
       }
     }
   }
@@ -117,8 +117,8 @@ std::vector<double> Expected(const SingleNode& node, const Sizes& sizes, const S
 void AddChainAndOutput(RandomOperands& random, const Sizes& sizes, bool may_be_float,
                        SingleNode& node) {
   node.output.dtype = random.Coin() ? DataType::kUint8 : DataType::kInt8;
-  node.output.quant = testing::PerTensor(random.Real(0.02f, 0.05f),
-                                         random.Coin() ? 0 : static_cast<int>(random.Integer(1, 60)));
+  node.output.quant = testing::PerTensor(
+      random.Real(0.02f, 0.05f), random.Coin() ? 0 : static_cast<int>(random.Integer(1, 60)));
   if (may_be_float && random.Integer(0, 3) == 0) node.output = {};
   if (random.Coin()) {
     node.inputs.resize(3);
@@ -150,24 +150,23 @@ TEST(Convolution, Int8IsExact) {
     SingleNode node = ConvNode(sizes);
     // Without VNNI a signed input is halved by oneDNN: codes of full range are not exact then.
     const bool is_unsigned = !HasVnni() || random.Integer(0, 3) > 0;
-    node.inputs = {random.Activation(sizes.InputShape(), is_unsigned, random.Coin()),
-                   random.Weights(sizes.WeightShape(),
-                                  random.Coin() ? std::optional<int>(0) : std::nullopt)};
+    node.inputs = {
+        random.Activation(sizes.InputShape(), is_unsigned, random.Coin()),
+        random.Weights(sizes.WeightShape(), random.Coin() ? std::optional<int>(0) : std::nullopt)};
     AddChainAndOutput(random, sizes, true, node);
-    SCOPED_TRACE(::testing::Message() << "seed " << seed << ": input "
-                                    << ToText(sizes.InputShape()) << ", weights "
-                                    << ToText(sizes.WeightShape()));
+    SCOPED_TRACE(::testing::Message() << "seed " << seed << ": input " << ToText(sizes.InputShape())
+                                      << ", weights " << ToText(sizes.WeightShape()));
     const auto actual = testing::RunSingle(node);
     ASSERT_TRUE(actual.ok()) << actual.status();
     const Operand& input = *node.inputs[0];
     const int64_t zero_point = input.quant->zero_points[0];
-    ExpectExact(*actual,
-                Expected(node, sizes,
-                         [&](int64_t i) {
-                           return static_cast<double>(Code(input.tensor, i) - zero_point);
-                         },
-                         input.quant->scales[0]),
-                node.output);
+    ExpectExact(
+        *actual,
+        Expected(
+            node, sizes,
+            [&](int64_t i) { return static_cast<double>(Code(input.tensor, i) - zero_point); },
+            input.quant->scales[0]),
+        node.output);
   }
 }
 
@@ -199,23 +198,31 @@ TEST(Convolution, ImagesQuantizedAtRunTimeAreExact) {
     if (node.inputs.size() > 3 && !node.output.quant) {
       node.inputs[3] = Operand{.tensor = random.Floats(sizes.OutputShape(), -2, 2)};
     }
-    SCOPED_TRACE(::testing::Message() << "seed " << seed << ": input "
-                                    << ToText(sizes.InputShape()) << ", weights "
-                                    << ToText(sizes.WeightShape()));
+    SCOPED_TRACE(::testing::Message() << "seed " << seed << ": input " << ToText(sizes.InputShape())
+                                      << ", weights " << ToText(sizes.WeightShape()));
     const auto actual = testing::RunSingle(node);
     ASSERT_TRUE(actual.ok()) << actual.status();
     const auto floats = node.inputs[0]->tensor.As<float>();
-    ExpectExact(*actual,
-                Expected(node, sizes,
-                         [&](int64_t i) { return double{floats[static_cast<size_t>(i)]}; }, 1),
-                node.output);
+    ExpectExact(
+        *actual,
+        Expected(
+            node, sizes, [&](int64_t i) { return double{floats[static_cast<size_t>(i)]}; }, 1),
+        node.output);
   }
 }
 
 TEST(Convolution, AnImageIsQuantizedByItself) {
   RandomOperands random(7);
-  const Sizes sizes{.batch = 3, .groups = 1, .group_inputs = 5, .group_outputs = 8, .height = 6,
-                    .width = 6, .kernel = 3, .stride = 1, .dilation = 1, .pad = 1};
+  const Sizes sizes{.batch = 3,
+                    .groups = 1,
+                    .group_inputs = 5,
+                    .group_outputs = 8,
+                    .height = 6,
+                    .width = 6,
+                    .kernel = 3,
+                    .stride = 1,
+                    .dilation = 1,
+                    .pad = 1};
   SingleNode node = ConvNode(sizes);
   Tensor images = random.Floats(sizes.InputShape(), -1, 1);
   node.inputs = {Operand{.tensor = images}, random.Weights(sizes.WeightShape(), 0)};
@@ -240,25 +247,25 @@ TEST(Convolution, FloatAgreesWithTheDefinition) {
     RandomOperands random(seed);
     const Sizes sizes = RandomSizes(random);
     SingleNode node = ConvNode(sizes);
-    node.inputs = {Operand{.tensor = random.Floats(sizes.InputShape(), -1, 1)},
-                   // Weights may also come with the request.
-                   Operand{.tensor = random.Floats(sizes.WeightShape(), -1, 1),
-                           .constant = random.Coin()}};
+    node.inputs = {
+        Operand{.tensor = random.Floats(sizes.InputShape(), -1, 1)},
+        // Weights may also come with the request.
+        Operand{.tensor = random.Floats(sizes.WeightShape(), -1, 1), .constant = random.Coin()}};
     AddChainAndOutput(random, sizes, true, node);
     node.output = {};
     if (node.inputs.size() > 3) {
       node.inputs[3] = Operand{.tensor = random.Floats(sizes.OutputShape(), -2, 2)};
     }
-    SCOPED_TRACE(::testing::Message() << "seed " << seed << ": input "
-                                    << ToText(sizes.InputShape()) << ", weights "
-                                    << ToText(sizes.WeightShape()));
+    SCOPED_TRACE(::testing::Message() << "seed " << seed << ": input " << ToText(sizes.InputShape())
+                                      << ", weights " << ToText(sizes.WeightShape()));
     const auto actual = testing::RunSingle(node);
     ASSERT_TRUE(actual.ok()) << actual.status();
     const auto floats = node.inputs[0]->tensor.As<float>();
-    ExpectExact(*actual,
-                Expected(node, sizes,
-                         [&](int64_t i) { return double{floats[static_cast<size_t>(i)]}; }, 1),
-                node.output);
+    ExpectExact(
+        *actual,
+        Expected(
+            node, sizes, [&](int64_t i) { return double{floats[static_cast<size_t>(i)]}; }, 1),
+        node.output);
   }
 }
 

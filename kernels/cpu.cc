@@ -39,8 +39,7 @@ std::string InstructionSet() {
 
 bool HasVnni() {
   const std::string isa = InstructionSet();
-  return isa != "sse41" && isa != "avx" && isa != "avx2" && isa != "avx512_core" &&
-         isa != "x86-64";
+  return isa != "sse41" && isa != "avx" && isa != "avx2" && isa != "avx512_core" && isa != "x86-64";
 }
 
 std::string OneDnnVersion() {

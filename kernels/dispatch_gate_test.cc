@@ -72,8 +72,7 @@ SingleNode MatMul(Arithmetic arithmetic, Shape left, Shape right,
                   std::vector<graph::FusedOp> fused) {
   RandomOperands random(1);
   SingleNode node{.op = "MatMul", .fused = fused};
-  node.inputs = {Input(random, left, arithmetic, true),
-                 Weights(random, right, 1, arithmetic),
+  node.inputs = {Input(random, left, arithmetic, true), Weights(random, right, 1, arithmetic),
                  Operand{.tensor = random.Floats({right[1]}, -1, 1), .constant = true}};
   if (arithmetic == Arithmetic::kInt8) node.output = Codes();
   return node;
@@ -107,8 +106,8 @@ void ExpectFast(const Case& test) {
   ASSERT_TRUE(program.ok()) << program.status();
   ASSERT_FALSE(program->steps.empty());
   for (const Step& step : program->steps) {
-    EXPECT_FALSE(IsReferenceImplementation(step)) << step.op << ": "
-                                                  << step.kernel->implementation();
+    EXPECT_FALSE(IsReferenceImplementation(step))
+        << step.op << ": " << step.kernel->implementation();
     EXPECT_NE(step.kernel->implementation(), "octet:plain") << step.op;
   }
 }
@@ -159,13 +158,13 @@ TEST(DispatchGate, NormalizationsAreFast) {
               {.op = "BatchNormalization",
                .inputs = {floats({1, 64, 28, 28}), floats({64}), floats({64}), floats({64}),
                           floats({64})}}});
-  ExpectFast({"transposed convolution",
-              {.op = "ConvTranspose",
-               .inputs = {floats({1, 64, 16, 16}),
-                          Operand{.tensor = random.Floats({64, 32, 4, 4}, -1, 1),
-                                  .constant = true}},
-               .attributes = {{"strides", std::vector<int64_t>(2, 2)},
-                              {"pads", std::vector<int64_t>(4, 1)}}}});
+  ExpectFast(
+      {"transposed convolution",
+       {.op = "ConvTranspose",
+        .inputs = {floats({1, 64, 16, 16}),
+                   Operand{.tensor = random.Floats({64, 32, 4, 4}, -1, 1), .constant = true}},
+        .attributes = {{"strides", std::vector<int64_t>(2, 2)},
+                       {"pads", std::vector<int64_t>(4, 1)}}}});
 }
 
 TEST(DispatchGate, AttentionIsFast) {

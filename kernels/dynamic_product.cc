@@ -1,8 +1,8 @@
 // oneDNN has no zero point per row, but the sum it is needed for,
 //   y[m][n] = scale[m] * scale[n] * (sum_k code[m][k] * w[k][n] - zero[m] * sum_k w[k][n]),
-// is a matrix product again: further columns that hold zero[m] on the left, and on the right further
-// rows that hold -sum_k w[k][n] in pieces that fit a weight. It is exact, costs a few percent, and
-// needs no kernel of our own behind the product.
+// is a matrix product again: further columns that hold zero[m] on the left, and on the right
+// further rows that hold -sum_k w[k][n] in pieces that fit a weight. It is exact, costs a few
+// percent, and needs no kernel of our own behind the product.
 
 #include "kernels/dynamic_product.h"
 
@@ -82,8 +82,7 @@ std::vector<int8_t> Extended(const WeightView& weights, int64_t rows) {
 
 class DynamicLowering {
  public:
-  DynamicLowering(LoweringContext& context, const MatrixProduct& product,
-                  const ProductShape& shape)
+  DynamicLowering(LoweringContext& context, const MatrixProduct& product, const ProductShape& shape)
       : context_(context),
         product_(product),
         depth_(shape.depth()),
@@ -105,9 +104,8 @@ class DynamicLowering {
   absl::Status CheckWeights() const {
     OCTET_RETURN_IF_ERROR(CheckQuantizedWeights(weights()));
     if (!context_.is_constant(kRight) || weights().shape.size() > 2) {
-      return absl::UnimplementedError(absl::StrCat("a float operand times ",
-                                                   graph::ToText(weights()),
-                                                   ", expected a constant matrix"));
+      return absl::UnimplementedError(absl::StrCat(
+          "a float operand times ", graph::ToText(weights()), ", expected a constant matrix"));
     }
     const graph::QuantParams& quant = *weights().quant;
     if (quant.axis && *quant.axis != (product_.transpose_right ? 0 : 1)) {
@@ -170,16 +168,17 @@ class DynamicLowering {
                     {left}, {codes_, scales_});
       return absl::OkStatus();
     }
-    context_.Emit(MakeKernel("octet:quantize_rows_u8",
-                             [=](const StepMemory& memory) {
-                               QuantizeRowsToUint8(
-                                   reinterpret_cast<const float*>(memory.inputs[0]), rows, depth,
-                                   stride, reinterpret_cast<uint8_t*>(memory.outputs[0]),
-                                   reinterpret_cast<float*>(memory.outputs[1]),
-                                   reinterpret_cast<int32_t*>(memory.scratch));
-                               return absl::OkStatus();
-                             },
-                             static_cast<size_t>(rows) * sizeof(int32_t)),
+    context_.Emit(MakeKernel(
+                      "octet:quantize_rows_u8",
+                      [=](const StepMemory& memory) {
+                        QuantizeRowsToUint8(reinterpret_cast<const float*>(memory.inputs[0]), rows,
+                                            depth, stride,
+                                            reinterpret_cast<uint8_t*>(memory.outputs[0]),
+                                            reinterpret_cast<float*>(memory.outputs[1]),
+                                            reinterpret_cast<int32_t*>(memory.scratch));
+                        return absl::OkStatus();
+                      },
+                      static_cast<size_t>(rows) * sizeof(int32_t)),
                   {left}, {codes_, scales_});
     return absl::OkStatus();
   }
@@ -218,12 +217,11 @@ class DynamicLowering {
 
   absl::StatusOr<int> PackedRight(memory::desc wanted) {
     const std::vector<uint8_t> blob = wanted.get_blob();
-    const std::string layout = absl::StrCat("extended to ", extended_, " ",
-                                            std::string(blob.begin(), blob.end()));
+    const std::string layout =
+        absl::StrCat("extended to ", extended_, " ", std::string(blob.begin(), blob.end()));
     return context_.PackedWeight(kRight, layout, [&]() -> absl::StatusOr<Tensor> {
       OCTET_ASSIGN_OR_RETURN(const WeightView view, Weights());
-      std::vector<int8_t> extended =
-          symmetric_ ? Padded(view) : Extended(view, extended_);
+      std::vector<int8_t> extended = symmetric_ ? Padded(view) : Extended(view, extended_);
       OCTET_ASSIGN_OR_RETURN(
           Tensor packed,
           Tensor::Allocate(DataType::kUint8, {static_cast<int64_t>(wanted.get_size())}));
@@ -268,8 +266,7 @@ class DynamicLowering {
         const int buffer,
         chain_.BindOutput(context_, desc, *PlainDesc(context_.output_type(0)), call));
     call.Output(DNNL_ARG_DST, buffer, output);
-    call.Emit(dnnl::matmul(desc), desc,
-              {.macs = rows_ * depth_ * columns_, .int8 = true});
+    call.Emit(dnnl::matmul(desc), desc, {.macs = rows_ * depth_ * columns_, .int8 = true});
     return absl::OkStatus();
   }
 

@@ -96,8 +96,8 @@ absl::StatusOr<DataType> ElementTypeOf(int64_t onnx_number) {
 
 absl::Status ExpectType(const InferContext& context, int input, DataType type) {
   if (!context.has_input(input) || context.input(input).dtype == type) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("input ", input, " must be ", Name(type),
-                                                 ", not ", Name(context.input(input).dtype)));
+  return absl::InvalidArgumentError(absl::StrCat("input ", input, " must be ", Name(type), ", not ",
+                                                 Name(context.input(input).dtype)));
 }
 
 }  // namespace octet::kernels

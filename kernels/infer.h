@@ -29,8 +29,8 @@ absl::StatusOr<Shape> BroadcastShapes(const Shape& a, const Shape& b);
 absl::StatusOr<int> NormalizeAxis(int64_t axis, int rank);
 absl::StatusOr<std::vector<int>> NormalizeAxes(std::span<const int64_t> axes, int rank);
 
-// The element type that an ONNX attribute such as Cast's `to` names by number. Unimplemented for the
-// types that Octet has not got.
+// The element type that an ONNX attribute such as Cast's `to` names by number. Unimplemented for
+// the types that Octet has not got.
 absl::StatusOr<DataType> ElementTypeOf(int64_t onnx_number);
 
 // InvalidArgument naming the input unless it has that element type.

@@ -23,9 +23,8 @@ std::vector<int64_t> IntList(const graph::Node& node, std::span<const ConstTenso
 
 std::vector<int64_t> Ints(const ConstTensorView& view) {
   if (view.dtype != DataType::kInt64 && view.dtype != DataType::kInt32) return {};
-  return VisitIndices(view, [](auto values) {
-    return std::vector<int64_t>(values.begin(), values.end());
-  });
+  return VisitIndices(
+      view, [](auto values) { return std::vector<int64_t>(values.begin(), values.end()); });
 }
 
 absl::Status ExpectIndices(const graph::InferContext& context, int input) {

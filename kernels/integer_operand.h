@@ -33,8 +33,8 @@ std::vector<int16_t> Centered(const ConstTensorView& codes, const std::vector<in
 // An exact sum as a code of type T.
 template <typename T>
 T Requantized(int32_t sum, float factor, int32_t zero_point) {
-  const float code = std::nearbyint(static_cast<float>(sum) * factor) +
-                     static_cast<float>(zero_point);
+  const float code =
+      std::nearbyint(static_cast<float>(sum) * factor) + static_cast<float>(zero_point);
   constexpr float kLowest = std::numeric_limits<T>::min(), kHighest = std::numeric_limits<T>::max();
   return static_cast<T>(code > kHighest ? kHighest : code >= kLowest ? code : kLowest);
 }

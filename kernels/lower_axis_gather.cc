@@ -14,8 +14,8 @@ using AxisLists = std::vector<std::vector<int64_t>>;
 
 // The lists for the physical dimensions; none if the output does not fit the layout, or channels
 // are moved that lie in blocks.
-std::optional<AxisLists> PhysicalLists(const LoweringContext& context,
-                                       const PhysicalLayout& layout, const AxisLists& axes) {
+std::optional<AxisLists> PhysicalLists(const LoweringContext& context, const PhysicalLayout& layout,
+                                       const AxisLists& axes) {
   const Shape& shape = context.input_shape(0);
   const Shape& output = context.output_shape(0);
   if (ElementCount(output) == 0 || !layout.Fits(output)) return std::nullopt;

@@ -123,10 +123,10 @@ absl::Status Lowerer::Outputs() {
 absl::StatusOr<int> Lowerer::Plain(graph::ValueId id) {
   const graph::Value& value = graph_.value(id);
   if (value.constant && PlacementsOf(id).empty()) {
-    OCTET_ASSIGN_OR_RETURN(
-        const int buffer,
-        ConstantBuffer(value.constant->id(), kPlainLayout,
-                       [&]() -> absl::StatusOr<Tensor> { return *value.constant; }));
+    OCTET_ASSIGN_OR_RETURN(const int buffer, ConstantBuffer(value.constant->id(), kPlainLayout,
+                                                            [&]() -> absl::StatusOr<Tensor> {
+                                                              return *value.constant;
+                                                            }));
     Place(id, {.buffer = buffer, .desc = PlainDesc(value.type)});
     return buffer;
   }
@@ -197,9 +197,8 @@ int Lowerer::KeepConstant(const Tensor& tensor) {
   return buffer;
 }
 
-absl::StatusOr<int> Lowerer::ConstantBuffer(
-    uint64_t constant, const std::string& layout,
-    const std::function<absl::StatusOr<Tensor>()>& pack) {
+absl::StatusOr<int> Lowerer::ConstantBuffer(uint64_t constant, const std::string& layout,
+                                            const std::function<absl::StatusOr<Tensor>()>& pack) {
   OCTET_ASSIGN_OR_RETURN(const Tensor packed, weights_.Get(constant, layout, pack));
   if (!packed.has_bytes()) {
     return absl::FailedPreconditionError("the float weights were released after packing");
@@ -270,8 +269,7 @@ absl::StatusOr<int> LoweringContext::PackedWeight(int i, const dnnl::memory::des
   const std::vector<uint8_t> blob = key.get_blob();
   return PackedWeight(i, std::string(blob.begin(), blob.end()), [&]() -> absl::StatusOr<Tensor> {
     OCTET_ASSIGN_OR_RETURN(
-        Tensor packed,
-        Tensor::Allocate(DataType::kUint8, {static_cast<int64_t>(to.get_size())}));
+        Tensor packed, Tensor::Allocate(DataType::kUint8, {static_cast<int64_t>(to.get_size())}));
     dnnl::memory source(from, Engine(), const_cast<std::byte*>(constant(i).data()));
     dnnl::memory target(to, Engine(), packed.mutable_data());
     dnnl::stream stream(Engine());
@@ -323,9 +321,9 @@ absl::Status LoweringContext::AliasPlain(int output, int input) {
 absl::Status LoweringContext::AliasView(int output, int input, const dnnl::memory::desc& desc) {
   const auto& placements = lowerer_.PlacementsOf(node_.inputs[input]);
   if (placements.empty()) OCTET_RETURN_IF_ERROR(Plain(input).status());
-  lowerer_.Place(node_.outputs[output],
-                 {.buffer = lowerer_.PlacementsOf(node_.inputs[input]).front().buffer,
-                  .desc = desc});
+  lowerer_.Place(
+      node_.outputs[output],
+      {.buffer = lowerer_.PlacementsOf(node_.inputs[input]).front().buffer, .desc = desc});
   return absl::OkStatus();
 }
 
@@ -340,8 +338,7 @@ void LoweringContext::Emit(std::unique_ptr<Kernel> kernel, std::vector<int> inpu
       layout = LayoutName(*placements.front().desc);
     }
   }
-  lowerer_.Emit(std::move(kernel), std::move(inputs), std::move(outputs), work,
-                std::move(layout));
+  lowerer_.Emit(std::move(kernel), std::move(inputs), std::move(outputs), work, std::move(layout));
 }
 
 // --- public functions ---

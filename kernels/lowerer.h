@@ -52,8 +52,8 @@ class Lowerer {
   WeightCache& weights_;
   Program program_;
   const graph::Node* current_ = nullptr;
-  std::vector<std::vector<Placement>> placements_;    // by ValueId
-  std::vector<int> readers_left_;                     // by ValueId; graph outputs count as readers
+  std::vector<std::vector<Placement>> placements_;  // by ValueId
+  std::vector<int> readers_left_;                   // by ValueId; graph outputs count as readers
   std::vector<std::vector<graph::ValueId>> values_in_;  // by buffer
 };
 

@@ -98,8 +98,7 @@ class ProductLowering {
     bool columns = false;
     for (const graph::FusedOp& fused : context_.node().fused) {
       if (fused.input < 0) continue;
-      const Spread spread =
-          SpreadOf(context_.input_shape(fused.input), context_.output_shape(0));
+      const Spread spread = SpreadOf(context_.input_shape(fused.input), context_.output_shape(0));
       if (spread == Spread::kOther) can_collapse_ = false;
       columns |= spread == Spread::kColumn;
     }
@@ -123,8 +122,8 @@ class ProductLowering {
   absl::Status ReadAddend() {
     if (!context_.has_input(kAddend) || product_.beta == 0) return absl::OkStatus();
     const Shape& shape = context_.input_shape(kAddend);
-    const bool row = ElementCount(shape) == 1 ||
-                     (!shape.empty() && ElementCount(shape) == shape.back());
+    const bool row =
+        ElementCount(shape) == 1 || (!shape.empty() && ElementCount(shape) == shape.back());
     const bool plain_alpha = product_.alpha == 1 || ConstantRight();
     if (row && plain_alpha && context_.is_constant(kAddend)) {
       addend_ = {.form = Addend::Form::kBias, .scaled = true};
@@ -199,9 +198,9 @@ class ProductLowering {
     left_ = operand(kLeft, shape_.left, product_.transpose_left);
     right_ = operand(kRight, shape_.right, product_.transpose_right);
     const memory::desc wanted =
-        ConstantRight() ? memory::desc(right_.get_dims(), right_.get_data_type(),
-                                       memory::format_tag::any)
-                        : right_;
+        ConstantRight()
+            ? memory::desc(right_.get_dims(), right_.get_data_type(), memory::format_tag::any)
+            : right_;
     const memory::desc output =
         DenseDesc(shape_.output, StorageType(context_.output_type(0)), false);
     if (addend_.form == Addend::Form::kBias) {
@@ -326,8 +325,8 @@ absl::StatusOr<ProductShape> ReadProductShape(const MatrixProduct& product, cons
                                                    ToText(right), " do not fit: ", a.back(),
                                                    " columns against ", b[b.size() - 2], " rows"));
   }
-  OCTET_ASSIGN_OR_RETURN(result.output, BroadcastShapes(Shape(a.begin(), a.end() - 2),
-                                                        Shape(b.begin(), b.end() - 2)));
+  OCTET_ASSIGN_OR_RETURN(
+      result.output, BroadcastShapes(Shape(a.begin(), a.end() - 2), Shape(b.begin(), b.end() - 2)));
   result.output.push_back(a[a.size() - 2]);
   result.output.push_back(b.back());
   return result;

@@ -62,10 +62,9 @@ Layer RandomLayer(RandomOperands& random) {
   layer.node.op = layer.gemm ? "Gemm" : "MatMul";
   layer.node.inputs.resize(2);
   const int axis = layer.gemm ? 0 : 1;
-  layer.node.inputs[1] =
-      random.Weights(layer.gemm ? Shape{sizes.columns, sizes.depth}
-                                : Shape{sizes.depth, sizes.columns},
-                     random.Coin() ? std::optional<int>(axis) : std::nullopt);
+  layer.node.inputs[1] = random.Weights(
+      layer.gemm ? Shape{sizes.columns, sizes.depth} : Shape{sizes.depth, sizes.columns},
+      random.Coin() ? std::optional<int>(axis) : std::nullopt);
   layer.output = {sizes.rows, sizes.columns};
   if (layer.gemm) {
     layer.node.attributes["transB"] = int64_t{1};
@@ -97,9 +96,9 @@ void AddBiasChainAndOutput(RandomOperands& random, Layer& layer) {
   if (random.Coin()) {
     node.inputs.resize(3);
     const bool whole = layer.gemm && random.Coin();
-    node.inputs[2] = Operand{
-        .tensor = random.Floats(whole ? layer.output : Shape{layer.sizes.columns}, -1, 1),
-        .constant = random.Coin()};
+    node.inputs[2] =
+        Operand{.tensor = random.Floats(whole ? layer.output : Shape{layer.sizes.columns}, -1, 1),
+                .constant = random.Coin()};
   }
   switch (random.Integer(0, 3)) {
     case 0:
@@ -153,12 +152,13 @@ TEST(MatrixProduct, Int8IsExact) {
     const Operand& left = *layer.node.inputs[0];
     const int64_t zero_point = left.quant->zero_points[0];
     Check(layer, Finish(layer,
-                        Product(layer.sizes,
-                                [&](int64_t m, int64_t k) {
-                                  return static_cast<double>(
-                                      Code(left.tensor, m * layer.sizes.depth + k) - zero_point);
-                                },
-                                [&](int64_t k, int64_t n) { return layer.Weight(k, n); }),
+                        Product(
+                            layer.sizes,
+                            [&](int64_t m, int64_t k) {
+                              return static_cast<double>(
+                                  Code(left.tensor, m * layer.sizes.depth + k) - zero_point);
+                            },
+                            [&](int64_t k, int64_t n) { return layer.Weight(k, n); }),
                         left.quant->scales[0]));
   }
 }
@@ -183,11 +183,12 @@ Tensor ExactRows(RandomOperands& random, const Shape& shape, bool symmetric) {
 std::vector<double> ExpectedOfFloats(const Layer& layer) {
   const auto left = layer.node.inputs[0]->tensor.As<float>();
   return Finish(layer,
-                Product(layer.sizes,
-                        [&](int64_t m, int64_t k) {
-                          return double{left[static_cast<size_t>(m * layer.sizes.depth + k)]};
-                        },
-                        [&](int64_t k, int64_t n) { return layer.Weight(k, n); }),
+                Product(
+                    layer.sizes,
+                    [&](int64_t m, int64_t k) {
+                      return double{left[static_cast<size_t>(m * layer.sizes.depth + k)]};
+                    },
+                    [&](int64_t k, int64_t n) { return layer.Weight(k, n); }),
                 1);
 }
 
@@ -213,10 +214,10 @@ TEST(MatrixProduct, RowsAreQuantizedSymmetricallyWhereTheWeightsAreOneSided) {
     layer.alpha = layer.beta = 1;
     layer.node.op = "MatMul";
     layer.node.attributes.clear();
-    layer.node.inputs[1] = Operand{
-        .tensor = random.Codes<int8_t>({80, layer.sizes.columns}, largest - 20, largest),
-        .constant = true,
-        .quant = testing::PerTensor(0.01f, 0)};
+    layer.node.inputs[1] =
+        Operand{.tensor = random.Codes<int8_t>({80, layer.sizes.columns}, largest - 20, largest),
+                .constant = true,
+                .quant = testing::PerTensor(0.01f, 0)};
     layer.node.inputs[0] = Operand{.tensor = ExactRows(random, LeftShape(layer), true)};
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
     Check(layer, ExpectedOfFloats(layer));
@@ -252,8 +253,7 @@ TEST(MatrixProduct, Int8BatchesAreExact) {
                  random.Activation({2, 3, sizes.depth, sizes.columns}, false, false)};
   if (!HasVnni()) node.inputs[1]->tensor = random.Codes<int8_t>({2, 3, 32, 13}, -63, 63);
   std::vector<double> expected;
-  const double scale =
-      double{node.inputs[0]->quant->scales[0]} * node.inputs[1]->quant->scales[0];
+  const double scale = double{node.inputs[0]->quant->scales[0]} * node.inputs[1]->quant->scales[0];
   for (int64_t b = 0; b < 6; ++b) {
     const auto part = Product(
         sizes,

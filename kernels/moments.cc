@@ -87,8 +87,7 @@ Moments MomentsOf(std::span<const float> values) {
   if (values.empty()) return {};
   const auto count = static_cast<float>(values.size());
   const float mean = HWY_DYNAMIC_DISPATCH(Sum)(values.data(), values.size()) / count;
-  const float squares =
-      HWY_DYNAMIC_DISPATCH(SumOfSquares)(values.data(), values.size(), mean);
+  const float squares = HWY_DYNAMIC_DISPATCH(SumOfSquares)(values.data(), values.size(), mean);
   return {.mean = mean, .variance = squares / count};
 }
 

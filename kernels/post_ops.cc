@@ -163,8 +163,7 @@ absl::StatusOr<int> FusedChain::BindOutput(LoweringContext& context,
   if (!summed_input_) return context.OutputInLayout(0, desc);
   // Sum reads the residual's codes where the result will be written; the two may be u8 and s8.
   const graph::TensorType& residual = context.input_type(*summed_input_);
-  dnnl::memory::desc residual_desc(desc.get_dims(), DnnlType(residual.dtype),
-                                   desc.get_strides());
+  dnnl::memory::desc residual_desc(desc.get_dims(), DnnlType(residual.dtype), desc.get_strides());
   return context.OutputOverInput(0, *summed_input_, residual_desc, desc);
 }
 

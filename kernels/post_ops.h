@@ -49,7 +49,8 @@ class FusedChain {
 
   // After the primitive's descriptor is made: the output buffer in `desc`, which has the output's
   // own dimensions, and the operands.
-  absl::StatusOr<int> BindOutput(LoweringContext& context, const dnnl::primitive_desc_base& primitive,
+  absl::StatusOr<int> BindOutput(LoweringContext& context,
+                                 const dnnl::primitive_desc_base& primitive,
                                  const dnnl::memory::desc& desc, PrimitiveCall& call);
 
  private:

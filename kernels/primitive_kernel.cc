@@ -50,9 +50,8 @@ class PrimitiveKernel final : public Kernel {
     }
     absl::Status Run() override {
       for (const std::vector<dnnl_exec_arg_t>& arguments : runs) {
-        const dnnl_status_t status =
-            dnnl_primitive_execute(primitive.get(), stream.get(),
-                                   static_cast<int>(arguments.size()), arguments.data());
+        const dnnl_status_t status = dnnl_primitive_execute(
+            primitive.get(), stream.get(), static_cast<int>(arguments.size()), arguments.data());
         if (status != dnnl_success) {
           return absl::InternalError("oneDNN could not run a primitive");
         }
@@ -85,8 +84,7 @@ void PrimitiveCall::Output(int argument, int buffer, const dnnl::memory::desc& d
 
 void PrimitiveCall::Scales(int argument, std::span<const float> scales) {
   const auto size = static_cast<int64_t>(scales.size());
-  Input(DNNL_ARG_ATTR_SCALES | argument,
-        context_.SmallConstant(Tensor::Of<float>({size}, scales)),
+  Input(DNNL_ARG_ATTR_SCALES | argument, context_.SmallConstant(Tensor::Of<float>({size}, scales)),
         {{size}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::x});
 }
 
@@ -98,10 +96,10 @@ void PrimitiveCall::ZeroPoint(int argument, int32_t zero_point) {
 
 void PrimitiveCall::Emit(const dnnl::primitive& primitive, const dnnl::primitive_desc_base& desc,
                          Work work, int64_t times) {
-  context_.Emit(std::make_unique<PrimitiveKernel>(primitive, desc.impl_info_str(),
-                                                  desc.scratchpad_desc(), std::move(arguments_),
-                                                  times),
-                std::move(inputs_), std::move(outputs_), work);
+  context_.Emit(
+      std::make_unique<PrimitiveKernel>(primitive, desc.impl_info_str(), desc.scratchpad_desc(),
+                                        std::move(arguments_), times),
+      std::move(inputs_), std::move(outputs_), work);
 }
 
 }  // namespace octet::kernels

@@ -30,8 +30,8 @@ class PrimitiveCall {
   void ZeroPoint(int argument, int32_t zero_point);
 
   // The primitive runs `times` times.
-  void Emit(const dnnl::primitive& primitive, const dnnl::primitive_desc_base& desc,
-            Work work = {}, int64_t times = 1);
+  void Emit(const dnnl::primitive& primitive, const dnnl::primitive_desc_base& desc, Work work = {},
+            int64_t times = 1);
 
  private:
   struct Argument {

@@ -26,9 +26,9 @@ struct Step {
   std::vector<int> outputs;  // likewise
   std::string node;          // the graph node this step belongs to
   std::string op;
-  std::string layout;        // of the first output: "nchw", "nhwc", "blocked", ...
-  int64_t macs = 0;          // multiply-accumulates
-  bool int8 = false;         // done in int8 arithmetic
+  std::string layout;  // of the first output: "nchw", "nhwc", "blocked", ...
+  int64_t macs = 0;    // multiply-accumulates
+  bool int8 = false;   // done in int8 arithmetic
 };
 
 struct Program {
@@ -39,7 +39,7 @@ struct Program {
   std::vector<int> outputs;
   std::vector<graph::TensorType> input_types;
   std::vector<graph::TensorType> output_types;
-  size_t scratch_bytes = 0;  // the largest of all steps
+  size_t scratch_bytes = 0;                            // the largest of all steps
   std::vector<std::shared_ptr<const void>> constants;  // keeps Buffer::constant alive
 };
 

@@ -11,8 +11,8 @@ namespace {
 
 absl::Status CheckActivation(const graph::TensorType& type) {
   if (!type.quant->axis) return absl::OkStatus();
-  return absl::UnimplementedError(absl::StrCat(
-      "an activation of type ", graph::ToText(type), ", expected one scale for the whole tensor"));
+  return absl::UnimplementedError(absl::StrCat("an activation of type ", graph::ToText(type),
+                                               ", expected one scale for the whole tensor"));
 }
 
 bool HasZeroPoint(const graph::TensorType& type) { return type.quant->zero_points[0] != 0; }

@@ -60,8 +60,8 @@ class Model {
   // Codes from -20 to 20 around the zero point, per output channel.
   template <typename Code>
   Model& Conv(int zero_point, uint32_t seed) {
-    const Tensor codes = Random<Code>({kChannels, kChannels, 3, 3}, zero_point - 20,
-                                      zero_point + 20, seed);
+    const Tensor codes =
+        Random<Code>({kChannels, kChannels, 3, 3}, zero_point - 20, zero_point + 20, seed);
     std::vector<float> scales(kChannels);
     for (size_t i = 0; i < scales.size(); ++i) scales[i] = 0.001f * static_cast<float>(i + 1);
     const std::vector<Code> zeros(kChannels, static_cast<Code>(zero_point));
@@ -81,8 +81,9 @@ class Model {
     return *this;
   }
   Model& MaxPool() {
-    return Op("MaxPool", {}, {{"kernel_shape", std::vector<int64_t>{2, 2}},
-                              {"strides", std::vector<int64_t>{2, 2}}});
+    return Op(
+        "MaxPool", {},
+        {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
   }
 
   ValueId value() const { return value_; }
@@ -214,11 +215,8 @@ TEST(QuantizedModel, MovesIntegersAsCodes) {
 }
 
 TEST(QuantizedModel, GivesCodesToWhomAsksForThem) {
-  Graph graph = Model()
-                    .Both<uint8_t>(0.05f, 100)
-                    .Conv<int8_t>(0, 1)
-                    .Quantize<uint8_t>(0.04f, 90)
-                    .Finish();
+  Graph graph =
+      Model().Both<uint8_t>(0.05f, 100).Conv<int8_t>(0, 1).Quantize<uint8_t>(0.04f, 90).Finish();
   EXPECT_THAT(AfterPasses(std::move(graph), 1), HasSubstr(" = QuantizeLinear("));
 }
 

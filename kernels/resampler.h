@@ -18,9 +18,9 @@ struct AxisFilter {
   static constexpr int64_t kOutside = -1;  // the first source of a position that takes the fill
 
   int64_t output = 0;
-  int64_t taps = 0;               // 0: the axis is copied as it is
-  std::vector<int64_t> sources;   // output * taps
-  std::vector<float> weights;     // output * taps
+  int64_t taps = 0;              // 0: the axis is copied as it is
+  std::vector<int64_t> sources;  // output * taps
+  std::vector<float> weights;    // output * taps
 };
 
 // To nearest, saturated; to bool: whether it is not zero.

@@ -206,13 +206,12 @@ absl::StatusOr<ResizeForm> ReadResizeForm(const graph::Node& node, ResizeDialect
       return absl::InvalidArgumentError("mode cubic came with opset 11");
     }
     form.coordinates = CoordinateMode::kAsymmetric;
-    form.nearest = dialect == ResizeDialect::kResize10 ? NearestMode::kFloorOrCeil
-                                                       : NearestMode::kFloor;
+    form.nearest =
+        dialect == ResizeDialect::kResize10 ? NearestMode::kFloorOrCeil : NearestMode::kFloor;
     return form;
   }
-  OCTET_ASSIGN_OR_RETURN(
-      form.coordinates,
-      Named(node, "coordinate_transformation_mode", "half_pixel", kCoordinateModes));
+  OCTET_ASSIGN_OR_RETURN(form.coordinates, Named(node, "coordinate_transformation_mode",
+                                                 "half_pixel", kCoordinateModes));
   OCTET_ASSIGN_OR_RETURN(form.nearest,
                          Named(node, "nearest_mode", "round_prefer_floor", kNearestModes));
   form.antialias = node.Int("antialias", 0) != 0;
@@ -257,10 +256,10 @@ std::vector<int64_t> NearestIndices(const ResizeForm& form, const ResizeAxis& ax
   for (int64_t o = 0; o < axis.output; ++o) {
     const double x = SourceOf(form.coordinates, axis, o);
     const double last = static_cast<double>(axis.input - 1);
-    indices.push_back(IsOutside(form.coordinates, axis, x)
-                          ? AxisGather::kFill
-                          : static_cast<int64_t>(std::clamp(
-                                RoundTo(form.nearest, axis.scale, x), 0.0, last)));
+    indices.push_back(
+        IsOutside(form.coordinates, axis, x)
+            ? AxisGather::kFill
+            : static_cast<int64_t>(std::clamp(RoundTo(form.nearest, axis.scale, x), 0.0, last)));
   }
   return indices;
 }

@@ -78,8 +78,8 @@ void EncodeAny(const float* HWY_RESTRICT x, int64_t size, float scale, int32_t z
   const auto offset = hn::Set(di, zero_point);
   constexpr float kFar = 1024;  // no code is that far from zero
   const auto encode = [&](auto floats) {
-    const auto steps = hn::Min(hn::Max(hn::Div(floats, divisor), hn::Set(d, -kFar)),
-                               hn::Set(d, kFar));
+    const auto steps =
+        hn::Min(hn::Max(hn::Div(floats, divisor), hn::Set(d, -kFar)), hn::Set(d, kFar));
     const auto rounded = hn::Add(hn::NearestInt(steps), offset);
     return hn::DemoteTo(dc, hn::Max(rounded, hn::Set(di, std::numeric_limits<T>::min())));
   };
@@ -93,8 +93,7 @@ void EncodeAny(const float* HWY_RESTRICT x, int64_t size, float scale, int32_t z
   std::copy(coded, coded + (count - i), codes + i);
 }
 
-void Uint8Elements(const float* x, int64_t size, float scale, int32_t zero_point,
-                   uint8_t* codes) {
+void Uint8Elements(const float* x, int64_t size, float scale, int32_t zero_point, uint8_t* codes) {
   EncodeAny(x, size, scale, zero_point, codes);
 }
 

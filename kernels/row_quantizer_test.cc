@@ -25,13 +25,12 @@ struct Quantized {
   std::vector<int32_t> zero_points;
 };
 
-Quantized Quantize(const std::vector<float>& values, int64_t rows, int64_t depth,
-                   int64_t stride) {
+Quantized Quantize(const std::vector<float>& values, int64_t rows, int64_t depth, int64_t stride) {
   Quantized result{.codes = std::vector<uint8_t>(static_cast<size_t>(rows * stride), 0xEE),
                    .scales = std::vector<float>(static_cast<size_t>(rows)),
                    .zero_points = std::vector<int32_t>(static_cast<size_t>(rows))};
-  QuantizeRowsToUint8(values.data(), rows, depth, stride, result.codes.data(),
-                      result.scales.data(), result.zero_points.data());
+  QuantizeRowsToUint8(values.data(), rows, depth, stride, result.codes.data(), result.scales.data(),
+                      result.zero_points.data());
   return result;
 }
 
@@ -70,9 +69,8 @@ TEST(RowQuantizer, EveryElementIsWithinHalfAStep) {
         const float most = std::max(0.0f, *std::max_element(row, row + depth));
         EXPECT_FLOAT_EQ(result.scales[r], (most - least) / 255);
         for (int64_t k = 0; k < depth; ++k) {
-          const float back = result.scales[r] *
-                             static_cast<float>(result.codes[r * stride + k] -
-                                                result.zero_points[r]);
+          const float back = result.scales[r] * static_cast<float>(result.codes[r * stride + k] -
+                                                                   result.zero_points[r]);
           // The zero point is rounded too, so elements at the ends may be cut by half a step.
           ASSERT_NEAR(back, row[k], 1.01 * result.scales[r]) << depth << " " << k;
         }
@@ -112,9 +110,9 @@ TEST(RowQuantizer, SignedCodesAreSymmetric) {
 
 // Such numbers have no code, but nothing may break.
 TEST(RowQuantizer, NumbersThatAreNotFiniteDoNoHarm) {
-  for (const float bad : {std::numeric_limits<float>::infinity(),
-                          -std::numeric_limits<float>::infinity(),
-                          std::numeric_limits<float>::quiet_NaN(), 3e38f}) {
+  for (const float bad :
+       {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+        std::numeric_limits<float>::quiet_NaN(), 3e38f}) {
     std::vector<float> values = Random(33, -1, 1);
     values[7] = bad;
     values[32] = -bad;

@@ -24,8 +24,7 @@ using Loops = absl::InlinedVector<Loop, 8>;
 template <size_t kBytes>
 using Word = std::conditional_t<
     kBytes == 1, uint8_t,
-    std::conditional_t<kBytes == 2, uint16_t,
-                       std::conditional_t<kBytes == 4, uint32_t, uint64_t>>>;
+    std::conditional_t<kBytes == 2, uint16_t, std::conditional_t<kBytes == 4, uint32_t, uint64_t>>>;
 
 template <size_t kBytes>
 void CopyElement(std::byte* to, const std::byte* from) {
@@ -119,7 +118,9 @@ void Transpose8x8Bytes(std::byte* to, int64_t to_stride, const std::byte* from,
 
 // The side of a tile that one register transposition does; 1 where there is none.
 template <size_t kBytes>
-constexpr int64_t kRegisterTile = kBytes == 4 ? 4 : kBytes == 1 ? 8 : 1;
+constexpr int64_t kRegisterTile = kBytes == 4   ? 4
+                                  : kBytes == 1 ? 8
+                                                : 1;
 
 // `row` is contiguous in the target, `column` in the source.
 template <size_t kBytes>
@@ -152,8 +153,7 @@ void TransposeBuffered(Loop column, Loop row, std::byte* to, const std::byte* fr
   dense.to = kBlock * static_cast<int64_t>(kBytes);
   TransposeBlock<kBytes>(dense, row, buffer, from);
   for (int64_t c = 0; c < column.count; ++c) {
-    std::memcpy(to + c * column.to, buffer + c * dense.to,
-                static_cast<size_t>(row.count) * kBytes);
+    std::memcpy(to + c * column.to, buffer + c * dense.to, static_cast<size_t>(row.count) * kBytes);
   }
 }
 
@@ -196,21 +196,19 @@ void Run(Loops& loops, std::byte* to, const std::byte* from) {
             });
     return;
   }
-  const auto contiguous = std::find_if(loops.begin(), loops.end(),
-                                       [](const Loop& loop) { return loop.from == kSize; });
+  const auto contiguous =
+      std::find_if(loops.begin(), loops.end(), [](const Loop& loop) { return loop.from == kSize; });
   if (row.to == kSize && contiguous != loops.end()) {
     const Loop column = *contiguous;
     loops.erase(contiguous);
-    ForEach(loops.begin(), loops.end(), to, from,
-            [&](std::byte* target, const std::byte* source) {
-              Transpose<kBytes>(column, row, target, source);
-            });
+    ForEach(loops.begin(), loops.end(), to, from, [&](std::byte* target, const std::byte* source) {
+      Transpose<kBytes>(column, row, target, source);
+    });
     return;
   }
-  ForEach(loops.begin(), loops.end(), to, from,
-          [&](std::byte* target, const std::byte* source) {
-            CopyRow<kBytes>(row, target, source);
-          });
+  ForEach(loops.begin(), loops.end(), to, from, [&](std::byte* target, const std::byte* source) {
+    CopyRow<kBytes>(row, target, source);
+  });
 }
 
 }  // namespace

@@ -75,9 +75,8 @@ absl::Status MapNumbers(const graph::Node&, std::span<const ConstTensorView> inp
 template <AlphaBeta kDefaults = AlphaBeta{}>
 absl::StatusOr<bool> LowerActivation(LoweringContext& context) {
   const AlphaBeta parameters = ReadAlphaBeta(context.node(), kDefaults);
-  return LowerEltwise(context, {.op = context.node().op,
-                                .alpha = parameters.alpha,
-                                .beta = parameters.beta});
+  return LowerEltwise(
+      context, {.op = context.node().op, .alpha = parameters.alpha, .beta = parameters.beta});
 }
 
 // The row of an operator on float32.

@@ -6,9 +6,9 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/vector_math.cc"
+#include "hwy/contrib/math/math-inl.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "hwy/contrib/math/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace octet::kernels {
@@ -29,8 +29,8 @@ V Erf(D d, V x) {
     small = hn::MulAdd(small, square, hn::Set(d, coefficient));
   }
   small = hn::Mul(small, x);
-  const V t = hn::Div(hn::Set(d, 1.0f),
-                      hn::MulAdd(magnitude, hn::Set(d, 0.3275911f), hn::Set(d, 1.0f)));
+  const V t =
+      hn::Div(hn::Set(d, 1.0f), hn::MulAdd(magnitude, hn::Set(d, 0.3275911f), hn::Set(d, 1.0f)));
   V tail = hn::Set(d, 1.061405429f);
   for (const float coefficient : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f, 0.0f}) {
     tail = hn::MulAdd(tail, t, hn::Set(d, coefficient));

@@ -35,8 +35,9 @@ TEST(VectorMath, Erf) {
 }
 
 TEST(VectorMath, Softplus) {
-  ExpectClose(VectorSoftplus,
-              [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }, 2e-6);
+  ExpectClose(
+      VectorSoftplus,
+      [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }, 2e-6);
 }
 
 TEST(VectorMath, SinAndCos) {

@@ -87,9 +87,8 @@ absl::StatusOr<Window> ReadWindow(const graph::Node& node, const Shape& input,
     const int64_t extent = (window.kernel[d] - 1) * window.dilations[d] + 1;
     const int64_t room = window.input[d] + window.pads_begin[d] + window.pads_end[d] - extent;
     if (room < 0) {
-      return absl::InvalidArgumentError(absl::StrCat("a window of ", extent,
-                                                     " does not fit the padded input ",
-                                                     ToText(input)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("a window of ", extent, " does not fit the padded input ", ToText(input)));
     }
     int64_t output = room / window.strides[d] + 1;
     // Rounding up adds a window only if it starts inside the input or its leading padding.
@@ -120,8 +119,8 @@ absl::StatusOr<Window> WholePlane(const Shape& input) {
 absl::StatusOr<ConvGeometry> ReadConvGeometry(const graph::Node& node, const Shape& input,
                                               const Shape& weight) {
   if (weight.size() < 3 || weight.size() != input.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("the input ", ToText(input),
-                                                   " does not fit the weights ", ToText(weight)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the input ", ToText(input), " does not fit the weights ", ToText(weight)));
   }
   ConvGeometry geometry;
   OCTET_ASSIGN_OR_RETURN(

@@ -13,7 +13,7 @@ namespace octet::kernels {
 
 // A window that moves over the spatial dimensions: those after batch and channels.
 struct Window {
-  std::vector<int64_t> input;     // spatial sizes
+  std::vector<int64_t> input;  // spatial sizes
   std::vector<int64_t> kernel;
   std::vector<int64_t> strides;
   std::vector<int64_t> dilations;  // 1: taps side by side
@@ -33,8 +33,8 @@ struct Window {
   std::vector<int64_t> DnnlPadsEnd() const;
 };
 
-// From the attributes strides, dilations, pads and auto_pad. With `ceil_mode` the output size rounds
-// up, as pooling may ask for. InvalidArgument if the attributes do not fit the shapes.
+// From the attributes strides, dilations, pads and auto_pad. With `ceil_mode` the output size
+// rounds up, as pooling may ask for. InvalidArgument if the attributes do not fit the shapes.
 absl::StatusOr<Window> ReadWindow(const graph::Node& node, const Shape& input,
                                   std::vector<int64_t> kernel, bool ceil_mode);
 

@@ -38,8 +38,8 @@ bool IsQuantizableLayer(const Graph& graph, const Node& node) {
   if (node.Int("transA", 0) != 0 || node.Float("alpha", 1) != 1 || node.Float("beta", 1) != 1) {
     return false;
   }
-  return weight.size() == 2 && ElementCount(weight) / weight[WeightAxis(node, weight)] >=
-                                   kMinMatMulDepth;
+  return weight.size() == 2 &&
+         ElementCount(weight) / weight[WeightAxis(node, weight)] >= kMinMatMulDepth;
 }
 
 // An operator that computes on codes if its neighbours do.

@@ -42,7 +42,8 @@ struct Selection {
   bool ReadsCodes(const graph::Graph& graph, graph::NodeId reader, size_t index) const;
 };
 
-// Chains of int8 layers stay in codes through every operator between them that can compute on codes.
+// Chains of int8 layers stay in codes through every operator between them that can compute on
+// codes.
 absl::StatusOr<Selection> Select(const graph::Graph& graph, const LayerPrecisions& layers);
 
 }  // namespace octet::quant

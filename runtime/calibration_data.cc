@@ -40,9 +40,8 @@ absl::StatusOr<Tensor> Fitted(const Tensor& array, const TensorSpec& spec) {
     fits = spec.shape[d] == kUnknownDim || spec.shape[d] == shape[d];
   }
   if (!fits || shape.empty() || shape[0] == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("input ", spec.name, " has shape ",
-                                                   ToText(spec.shape), ", the array has ",
-                                                   ToText(shape)));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "input ", spec.name, " has shape ", ToText(spec.shape), ", the array has ", ToText(shape)));
   }
   return tensor;
 }
@@ -99,8 +98,7 @@ class Reader {
         std::vector<Tensor> sample;
         for (const Tensor& array : arrays) {
           const int64_t step = batchable_ || rows == kUnknownDim ? 1 : rows;
-          OCTET_ASSIGN_OR_RETURN(
-              Tensor part, Rows(array, static_cast<int64_t>(s) * step, step));
+          OCTET_ASSIGN_OR_RETURN(Tensor part, Rows(array, static_cast<int64_t>(s) * step, step));
           sample.push_back(std::move(part));
         }
         samples.push_back(std::move(sample));

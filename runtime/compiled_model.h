@@ -49,13 +49,13 @@ struct MemoryLedger {
 
 // What happened to a model between its file and its kernels, for logs and metrics.
 struct ModelSummary {
-  std::string mode;                    // "fp32" or "int8"
-  double load_seconds = 0;             // import to warm
-  double quantization_seconds = 0;     // of these, calibration and quantization
-  double int8_mac_share = 0;           // multiply-accumulates done in int8, 0 to 1
-  double output_sqnr_db = 0;           // against float32 on held-out samples; 0 if not measured
-  std::string calibration;             // "static, 32 samples", "dynamic", ""
-  std::string kernels;                 // what runs the int8 layers: "36 brgconv:avx512_core_vnni"
+  std::string mode;                 // "fp32" or "int8"
+  double load_seconds = 0;          // import to warm
+  double quantization_seconds = 0;  // of these, calibration and quantization
+  double int8_mac_share = 0;        // multiply-accumulates done in int8, 0 to 1
+  double output_sqnr_db = 0;        // against float32 on held-out samples; 0 if not measured
+  std::string calibration;          // "static, 32 samples", "dynamic", ""
+  std::string kernels;              // what runs the int8 layers: "36 brgconv:avx512_core_vnni"
   std::vector<std::string> warnings;
 };
 

@@ -123,8 +123,8 @@ absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
   const graph::Graph observed = WithOutputs(graph, values);
   const size_t first = graph.outputs().size();
   std::vector<quant::Histogram> histograms(values.size());
-  OCTET_RETURN_IF_ERROR(ForEachSample(
-      observed, samples, weights, [&](size_t, const std::vector<Tensor>& outputs) {
+  OCTET_RETURN_IF_ERROR(
+      ForEachSample(observed, samples, weights, [&](size_t, const std::vector<Tensor>& outputs) {
         for (size_t i = 0; i < values.size(); ++i) {
           histograms[i].AddSample(outputs[first + i].As<float>());
         }

@@ -28,8 +28,8 @@ absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& grap
 
 // How much of each of these values, which exist in both graphs under one id, is signal rather than
 // quantization noise, over all samples: as OutputSqnrDb(). Codes count as what they stand for. In
-// groups, so that no more than some 64 MiB of values exist at a time; each group costs a run of both
-// graphs per sample.
+// groups, so that no more than some 64 MiB of values exist at a time; each group costs a run of
+// both graphs per sample.
 absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
                                                 const graph::Graph& approximate,
                                                 std::span<const graph::ValueId> values,

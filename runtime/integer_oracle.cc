@@ -200,8 +200,8 @@ IntegerOracle::RowQuantizer IntegerOracle::QuantizerOf(int64_t row) {
 int32_t IntegerOracle::CodeOf(double value, const RowQuantizer& quantizer) const {
   const double code = std::nearbyint(value / quantizer.scale) + quantizer.zero_point;
   const bool is_signed = row_codes_ == RowCodes::kInt8;
-  return static_cast<int32_t>(
-      is_signed ? std::clamp(code, -127.0, 127.0) : std::clamp(code, 0.0, 255.0));
+  return static_cast<int32_t>(is_signed ? std::clamp(code, -127.0, 127.0)
+                                        : std::clamp(code, 0.0, 255.0));
 }
 
 double IntegerOracle::Product(int64_t element) {
@@ -210,8 +210,8 @@ double IntegerOracle::Product(int64_t element) {
   int64_t sum = 0;
   double scale = 1;
   if (is_dynamic()) {
-    const int64_t row = is_convolution() ? element / (output_plane_ * outputs_)
-                                         : element / columns_;
+    const int64_t row =
+        is_convolution() ? element / (output_plane_ * outputs_) : element / columns_;
     const RowQuantizer quantizer = QuantizerOf(row);
     const float* x = input.value.As<float>().data();
     ForEachTerm(element, [&](int64_t i, int64_t w) {

@@ -66,7 +66,8 @@ absl::StatusOr<CalibrationData> Samples(const std::string& path, const PreparedM
   if (where.empty()) {
     if (!options.samples_required) return CalibrationData();
     return absl::FailedPreconditionError(absl::StrCat(
-        path, ": static int8 needs calibration samples: a folder `calibration` beside the model, or "
+        path,
+        ": static int8 needs calibration samples: a folder `calibration` beside the model, or "
         "quantization.calibration.path"));
   }
   Tell(options.progress, "read calibration data", where);
@@ -142,9 +143,8 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const LoadOptions&
   double quantize_seconds = 0, check_seconds = 0;
   for (bool again = true; again;) {
     again = false;
-    OCTET_ASSIGN_OR_RETURN(
-        QuantizedModel quantized,
-        QuantizeModel(floats, model.example_shapes, samples, quantization));
+    OCTET_ASSIGN_OR_RETURN(QuantizedModel quantized,
+                           QuantizeModel(floats, model.example_shapes, samples, quantization));
     model.graph = std::move(quantized.graph);
     model.quantization = std::move(quantized.report);
     model.weights = std::make_unique<kernels::WeightCache>();
@@ -227,7 +227,8 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
     OCTET_ASSIGN_OR_RETURN(PreparedModel rebuilt, PrepareModel(path, again));
     return std::move(rebuilt.graph);
   };
-  parts.plans = std::make_unique<ModelPlans>(std::move(model.graph), rebuild, std::move(model.weights));
+  parts.plans =
+      std::make_unique<ModelPlans>(std::move(model.graph), rebuild, std::move(model.weights));
   // Largest first: its layouts are the ones worth packing weights for.
   for (auto size = parts.batch_sizes.rbegin(); size != parts.batch_sizes.rend(); ++size) {
     Tell(options.progress, "compile", absl::StrCat("batch size ", *size));

@@ -24,7 +24,8 @@ struct LoadOptions {
   int threads = 1;  // per execution context
 
   bool int8 = false;
-  // Where calibration samples are; empty: the folder `calibration` beside the model, if there is one.
+  // Where calibration samples are; empty: the folder `calibration` beside the model, if there is
+  // one.
   std::string calibration_path;
   // No calibration even if there are samples: ranges are measured row by row, at run time.
   bool dynamic = false;
@@ -54,8 +55,8 @@ struct PreparedModel {
   std::vector<QuantizeOptions::LayerRule> layer_rules;
 };
 
-// Import, float passes, quantization and self-check. Errors are those of import (graph/onnx/import.h),
-// calibration data and quantization, with the path in front.
+// Import, float passes, quantization and self-check. Errors are those of import
+// (graph/onnx/import.h), calibration data and quantization, with the path in front.
 absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOptions& options);
 
 // PrepareModel(), then plans for the batch sizes, each run once. Also errors of lowering

@@ -20,8 +20,7 @@ std::string Key(std::span<const Shape> shapes) {
 ModelPlans::ModelPlans(graph::Graph graph, RebuildGraph rebuild,
                        std::unique_ptr<kernels::WeightCache> weights)
     : rebuild_(std::move(rebuild)),
-      weights_(weights != nullptr ? std::move(weights)
-                                  : std::make_unique<kernels::WeightCache>()),
+      weights_(weights != nullptr ? std::move(weights) : std::make_unique<kernels::WeightCache>()),
       graph_(std::move(graph)) {}
 
 void ModelPlans::Touch(Entry& entry) {
@@ -66,16 +65,15 @@ absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Make(std::span<const Sha
     plan = MakePlan(restored, shapes, *weights_);
   }
   if (plan.ok() && (*plan)->memory.arena_bytes > kMaxArenaBytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("activations for input shapes ", Key(shapes), " need ",
-                     (*plan)->memory.arena_bytes, " bytes, the limit is ", kMaxArenaBytes));
+    return absl::ResourceExhaustedError(absl::StrCat("activations for input shapes ", Key(shapes),
+                                                     " need ", (*plan)->memory.arena_bytes,
+                                                     " bytes, the limit is ", kMaxArenaBytes));
   }
   return plan;
 }
 
 void ModelPlans::Evict() {
-  for (auto it = recently_used_.end();
-       plans_.size() > kMaxPlans && it != recently_used_.begin();) {
+  for (auto it = recently_used_.end(); plans_.size() > kMaxPlans && it != recently_used_.begin();) {
     --it;
     const auto found = plans_.find(*it);
     if (found->second.pinned) continue;

@@ -114,8 +114,7 @@ absl::StatusOr<Tensor> ParseNpy(std::span<const std::byte> file) {
   OCTET_ASSIGN_OR_RETURN(const absl::string_view order, Field(header.text, "fortran_order"));
   OCTET_ASSIGN_OR_RETURN(const absl::string_view shape_text, Field(header.text, "shape"));
   const std::vector<std::string> quoted = absl::StrSplit(descr.substr(0, 16), '\'');
-  const std::optional<DataType> type =
-      quoted.size() > 1 ? TypeOf(quoted[1]) : std::nullopt;
+  const std::optional<DataType> type = quoted.size() > 1 ? TypeOf(quoted[1]) : std::nullopt;
   if (!type) {
     return absl::UnimplementedError(
         absl::StrCat("arrays of element type ", descr.substr(0, 16), " are not supported"));

@@ -87,8 +87,8 @@ absl::StatusOr<PlanRunner> PlanRunner::Create(std::shared_ptr<const Plan> plan) 
   PlanRunner runner;
   OCTET_RETURN_IF_ERROR(runner.arena_.Reserve(plan->memory.arena_bytes).status());
   OCTET_RETURN_IF_ERROR(runner.scratch_.Reserve(plan->program.scratch_bytes).status());
-  runner.bound_ = std::make_unique<BoundPlan>(std::move(plan), runner.arena_.data(),
-                                              runner.scratch_.data());
+  runner.bound_ =
+      std::make_unique<BoundPlan>(std::move(plan), runner.arena_.data(), runner.scratch_.data());
   return runner;
 }
 
@@ -96,9 +96,9 @@ absl::Status PlanRunner::Load(std::span<const Tensor> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     const TensorView to = bound_->input(i);
     if (inputs[i].dtype() != to.dtype || inputs[i].shape() != to.shape) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "input ", i, " is ", Name(inputs[i].dtype()), ToText(inputs[i].shape()), ", expected ",
-          Name(to.dtype), ToText(to.shape)));
+      return absl::InvalidArgumentError(absl::StrCat("input ", i, " is ", Name(inputs[i].dtype()),
+                                                     ToText(inputs[i].shape()), ", expected ",
+                                                     Name(to.dtype), ToText(to.shape)));
     }
     if (to.byte_size() > 0) std::memcpy(to.data, inputs[i].data(), to.byte_size());
   }

@@ -61,19 +61,18 @@ class ModelQuantizer {
 
   absl::Status FindLayers() {
     OCTET_ASSIGN_OR_RETURN(layers_, quant::QuantizableLayers(graph_));
-    OCTET_ASSIGN_OR_RETURN(const graph::Inference inference,
-                           graph::Infer(graph_, example_shapes_));
+    OCTET_ASSIGN_OR_RETURN(const graph::Inference inference, graph::Infer(graph_, example_shapes_));
     for (const NodeId id : layers_) {
       const graph::Node& node = graph_.node(id);
       const Shape& weight = graph_.value(node.inputs[1]).type.shape;
       const int axis = quant::WeightAxis(node, weight);
       const Shape& output = inference.types[static_cast<size_t>(node.outputs[0])].shape;
-      LayerReport layer{.node = node.name,
-                        .op = node.op,
-                        .precision = data_.samples.empty() ? Precision::kInt8Dynamic
-                                                           : Precision::kInt8,
-                        .weight_shape = weight,
-                        .macs = ElementCount(output) * (ElementCount(weight) / weight[axis])};
+      LayerReport layer{
+          .node = node.name,
+          .op = node.op,
+          .precision = data_.samples.empty() ? Precision::kInt8Dynamic : Precision::kInt8,
+          .weight_shape = weight,
+          .macs = ElementCount(output) * (ElementCount(weight) / weight[axis])};
       if (const auto* rule = RuleFor(node.name)) {
         if (!rule->int8) layer.precision = Precision::kFloat32;
         layer.reason = "configured";
@@ -182,8 +181,8 @@ class ModelQuantizer {
     for (size_t i = 0; i < graph_.value_count(); ++i) {
       if (widest.quantizer[i] >= 0) observed_values_.push_back(static_cast<ValueId>(i));
     }
-    Progress("calibrate", absl::StrCat(observed.size(), " samples, ", observed_values_.size(),
-                                       " activations"));
+    Progress("calibrate",
+             absl::StrCat(observed.size(), " samples, ", observed_values_.size(), " activations"));
     OCTET_ASSIGN_OR_RETURN(std::vector<quant::Histogram> histograms,
                            Observe(graph_, observed_values_, observed, float_weights_));
     for (size_t i = 0; i < histograms.size(); ++i) {
@@ -202,13 +201,12 @@ class ModelQuantizer {
     OCTET_ASSIGN_OR_RETURN(const quant::Selection selection, quant::Select(graph_, precisions));
     OCTET_ASSIGN_OR_RETURN(const std::vector<quant::ValueQuantizer> quantizers,
                            Quantizers(selection, algorithm));
-    OCTET_ASSIGN_OR_RETURN(Graph graph,
-                           quant::Rewrite(graph_, selection, quantizers, weights_));
+    OCTET_ASSIGN_OR_RETURN(Graph graph, quant::Rewrite(graph_, selection, quantizers, weights_));
     Attempt attempt{.graph = std::move(graph)};
     const size_t count = std::min(max_samples, held_out_.size());
     if (count == 0) return attempt;
-    OCTET_ASSIGN_OR_RETURN(
-        const auto outputs, RunAll(attempt.graph, held_out_.first(count), quantized_weights_));
+    OCTET_ASSIGN_OR_RETURN(const auto outputs,
+                           RunAll(attempt.graph, held_out_.first(count), quantized_weights_));
     attempt.sqnr_db = OutputSqnrDb({exact_.begin(), exact_.begin() + count}, outputs);
     return attempt;
   }
@@ -224,15 +222,12 @@ class ModelQuantizer {
     }
     std::vector<quant::ValueQuantizer> quantizers;
     for (const quant::Histogram& histogram : merged) {
-      OCTET_ASSIGN_OR_RETURN(const quant::Distribution values,
-                             quant::Distribution::Of(histogram));
+      OCTET_ASSIGN_OR_RETURN(const quant::Distribution values, quant::Distribution::Of(histogram));
       OCTET_ASSIGN_OR_RETURN(
           const quant::RangeEstimate estimate,
-          estimator.estimate(values, quant::kAsymmetricUint8,
-                             {.percentile = options_.percentile}));
-      quantizers.push_back(
-          {DataType::kUint8,
-           quant::ToQuantParams(quant::AffineFor(estimate.range, quant::kAsymmetricUint8))});
+          estimator.estimate(values, quant::kAsymmetricUint8, {.percentile = options_.percentile}));
+      quantizers.push_back({DataType::kUint8, quant::ToQuantParams(quant::AffineFor(
+                                                  estimate.range, quant::kAsymmetricUint8))});
     }
     return quantizers;
   }
@@ -246,8 +241,8 @@ class ModelQuantizer {
       quant::LayerPrecisions alone;
       for (const NodeId id : layers_) alone[id] = Precision::kFloat32;
       alone[layers_[i]] = Precision::kInt8;
-      OCTET_ASSIGN_OR_RETURN(
-          const Attempt attempt, Try(alone, report_.activation_algorithm, kSensitivitySamples));
+      OCTET_ASSIGN_OR_RETURN(const Attempt attempt,
+                             Try(alone, report_.activation_algorithm, kSensitivitySamples));
       report_.layers[i].alone_sqnr_db = attempt.sqnr_db;
       order.push_back(i);
     }

@@ -32,8 +32,8 @@ struct QuantizeOptions {
     bool int8 = false;    // false: float32. true: int8 whatever it costs
   };
   std::vector<LayerRule> layers;
-  // While the outputs' SQNR is below `target_sqnr_db`, layers go back to float32, worst first, up to
-  // this share of the multiply-accumulates.
+  // While the outputs' SQNR is below `target_sqnr_db`, layers go back to float32, worst first, up
+  // to this share of the multiply-accumulates.
   double target_sqnr_db = 20;
   double max_float_fraction = 0.35;
   double held_out_share = 0.25;  // of the samples, for measuring rather than calibrating
@@ -44,29 +44,29 @@ struct LayerReport {
   std::string node;
   std::string op;
   quant::Precision precision = quant::Precision::kFloat32;
-  std::string reason;               // why it is not int8; empty if it is
+  std::string reason;  // why it is not int8; empty if it is
   Shape weight_shape;
-  int64_t macs = 0;                 // for the example shapes
-  double weight_sqnr_db = 0;        // quantized weights against float32
-  double output_sqnr_db = 0;        // this layer's result in the quantized network; 0: not measured
-  double alone_sqnr_db = 0;         // network output with only this layer quantized; 0: not measured
+  int64_t macs = 0;           // for the example shapes
+  double weight_sqnr_db = 0;  // quantized weights against float32
+  double output_sqnr_db = 0;  // this layer's result in the quantized network; 0: not measured
+  double alone_sqnr_db = 0;   // network output with only this layer quantized; 0: not measured
   size_t bytes_before = 0;
   size_t bytes_after = 0;
-  std::string kernel;               // the implementation that serves it
+  std::string kernel;  // the implementation that serves it
 };
 
 struct QuantizeReport {
-  std::string mode;                   // "int8", "int8 dynamic"
-  std::string activation_algorithm;   // the one that won
+  std::string mode;                  // "int8", "int8 dynamic"
+  std::string activation_algorithm;  // the one that won
   struct Attempt {
     std::string algorithm;
     double output_sqnr_db = 0;
   };
-  std::vector<Attempt> attempts;      // all algorithms for activations that were tried
+  std::vector<Attempt> attempts;  // all algorithms for activations that were tried
   size_t calibration_samples = 0;
   size_t held_out_samples = 0;
   std::string calibration_source;
-  double output_sqnr_db = 0;          // on held-out samples; 0 if there were none
+  double output_sqnr_db = 0;  // on held-out samples; 0 if there were none
   double int8_mac_share = 0;
   double seconds = 0;
   // The proof of the kernels, see self_check.h; 0 layers if it was not made.
@@ -81,8 +81,8 @@ struct QuantizedModel {
   QuantizeReport report;
 };
 
-// Static int8 with `data`; with no samples, weights int8 and activations quantized row by row at run
-// time. `example_shapes` are for counting work.
+// Static int8 with `data`; with no samples, weights int8 and activations quantized row by row at
+// run time. `example_shapes` are for counting work.
 //   InvalidArgument  NaN or infinity in the weights (unless zero_non_finite_weights)
 absl::StatusOr<QuantizedModel> QuantizeModel(const graph::Graph& graph,
                                              std::span<const Shape> example_shapes,

@@ -106,8 +106,8 @@ std::string ReportText(const QuantizeReport& report) {
   for (const LayerReport& layer : report.layers) width = std::max(width, layer.node.size());
   const int name_width = static_cast<int>(std::min<size_t>(width, 48));
   std::string text = absl::StrFormat("%-*s %-8s %-12s %12s %9s %9s %10s %10s  %s\n", name_width,
-                                     "layer", "operator", "precision", "MACs", "weights",
-                                     "output", "bytes", "before", "kernel");
+                                     "layer", "operator", "precision", "MACs", "weights", "output",
+                                     "bytes", "before", "kernel");
   for (const LayerReport& layer : report.layers) {
     absl::StrAppendFormat(&text, "%-*s %-8s %-12s %12d %6.1f dB %6.1f dB %10d %10d  %s%s%s\n",
                           name_width, layer.node, layer.op, Name(layer.precision), layer.macs,
@@ -119,12 +119,11 @@ std::string ReportText(const QuantizeReport& report) {
   absl::StrAppendFormat(&text, "\nmode                 %s, %d layers int8, %d float\n", report.mode,
                         totals.int8, totals.float32);
   absl::StrAppendFormat(&text, "MACs in int8         %.1f %%\n", 100 * report.int8_mac_share);
-  absl::StrAppendFormat(&text, "weight bytes         %d of %d (%.3f), %d saved\n", totals.after,
-                        totals.before,
-                        totals.before == 0 ? 0.0
-                                           : static_cast<double>(totals.after) /
-                                                 static_cast<double>(totals.before),
-                        totals.before - totals.after);
+  absl::StrAppendFormat(
+      &text, "weight bytes         %d of %d (%.3f), %d saved\n", totals.after, totals.before,
+      totals.before == 0 ? 0.0
+                         : static_cast<double>(totals.after) / static_cast<double>(totals.before),
+      totals.before - totals.after);
   if (report.held_out_samples > 0) {
     absl::StrAppendFormat(&text, "output SQNR          %.1f dB on %d held-out samples\n",
                           report.output_sqnr_db, report.held_out_samples);

@@ -18,8 +18,8 @@ std::string ReportJson(const QuantizeReport& report);
 // Fills LayerReport::kernel from a plan of the quantized graph.
 void FillKernels(const kernels::Program& program, QuantizeReport& report);
 
-// The implementations that compute in int8, with how often each occurs: "36 brgconv:avx512_core_vnni,
-// 1 brg_matmul:avx512_core_vnni"; empty if none does.
+// The implementations that compute in int8, with how often each occurs: "36
+// brgconv:avx512_core_vnni, 1 brg_matmul:avx512_core_vnni"; empty if none does.
 std::string DescribeInt8Kernels(const kernels::Program& program);
 
 }  // namespace octet::runtime

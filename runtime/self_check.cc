@@ -44,9 +44,8 @@ std::vector<T> CodePattern(int32_t first, int32_t last, std::mt19937& random) {
   for (T& code : pattern) {
     const uint32_t draw = random();
     const auto range = static_cast<uint32_t>(last - first + 1);
-    code = static_cast<T>((draw & 1) != 0
-                              ? last
-                              : first + static_cast<int32_t>((draw >> 1) % range));
+    code =
+        static_cast<T>((draw & 1) != 0 ? last : first + static_cast<int32_t>((draw >> 1) % range));
   }
   return pattern;
 }
@@ -137,10 +136,9 @@ std::string TypeKey(const TensorType& type) {
 }
 
 std::string NodeKey(const Node& node) {
-  std::string key =
-      absl::StrCat(node.op, " ", node.Int("group", 1), " ", node.Int("transA", 0), " ",
-                   node.Int("transB", 0), " ", node.Float("alpha", 1), " ", node.Float("beta", 1),
-                   " ", node.String("auto_pad", ""));
+  std::string key = absl::StrCat(node.op, " ", node.Int("group", 1), " ", node.Int("transA", 0),
+                                 " ", node.Int("transB", 0), " ", node.Float("alpha", 1), " ",
+                                 node.Float("beta", 1), " ", node.String("auto_pad", ""));
   for (const char* attribute : {"strides", "dilations", "pads"}) {
     absl::StrAppend(&key, " ", absl::StrJoin(node.Ints(attribute), ","));
   }
@@ -154,9 +152,7 @@ struct Range {
   double first, last;
 };
 
-Range CodesOf(DataType type) {
-  return type == DataType::kUint8 ? Range{0, 255} : Range{-128, 127};
-}
+Range CodesOf(DataType type) { return type == DataType::kUint8 ? Range{0, 255} : Range{-128, 127}; }
 
 struct Sample {
   int64_t element;
@@ -265,10 +261,10 @@ class LayerCheck {
     std::vector<Sample> samples;
     int telling = 0;
     for (int i = 0; i < kMostCandidates && telling < kSamples; ++i) {
-      const int64_t element = i == 0   ? 0
-                              : i == 1 ? elements - 1
-                                       : static_cast<int64_t>(random() %
-                                                              static_cast<uint64_t>(elements));
+      const int64_t element =
+          i == 0   ? 0
+          : i == 1 ? elements - 1
+                   : static_cast<int64_t>(random() % static_cast<uint64_t>(elements));
       const double product = oracle.Product(element);
       const double result = oracle.Chain(product, element);
       const double nearby = oracle.Chain(product * 1.02, element);
@@ -364,16 +360,16 @@ class LayerCheck {
     std::string first;
     int wrong = 0;
     for (const Sample& sample : samples) {
-      const double code =
-          std::clamp(std::nearbyint(sample.expected / output_.quant->scales[0]) +
-                         output_.quant->zero_points[0],
-                     codes.first, codes.last);
+      const double code = std::clamp(std::nearbyint(sample.expected / output_.quant->scales[0]) +
+                                         output_.quant->zero_points[0],
+                                     codes.first, codes.last);
       const auto element = static_cast<size_t>(sample.element);
       const int actual = output_.dtype == DataType::kUint8 ? int{result_.As<uint8_t>()[element]}
                                                            : int{result_.As<int8_t>()[element]};
       if (std::abs(actual - code) <= 1) continue;
       if (wrong++ == 0) {
-        first = absl::StrFormat("element %d is code %d, exactly %.0f", sample.element, actual, code);
+        first =
+            absl::StrFormat("element %d is code %d, exactly %.0f", sample.element, actual, code);
       }
     }
     return Verdict(wrong, samples.size(), first);
@@ -407,8 +403,8 @@ class LayerCheck {
   Block& arena_;
   Block& scratch_;
   TensorType output_;
-  std::vector<Tensor> tensors_;          // by input of the node
-  std::vector<LayerOperand> operands_;   // views of them
+  std::vector<Tensor> tensors_;         // by input of the node
+  std::vector<LayerOperand> operands_;  // views of them
   std::string kernel_;
   ConstTensorView result_;
 };

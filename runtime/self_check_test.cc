@@ -25,9 +25,9 @@ using ::testing::SizeIs;
 
 int LargestWeight() { return kernels::HasVnni() ? 127 : 63; }
 
-TensorType Codes(Shape shape, float scale, int32_t zero_point,
-                 DataType dtype = DataType::kUint8) {
-  return {.dtype = dtype, .shape = std::move(shape), .quant = QuantParams{{scale}, {zero_point}, {}}};
+TensorType Codes(Shape shape, float scale, int32_t zero_point, DataType dtype = DataType::kUint8) {
+  return {
+      .dtype = dtype, .shape = std::move(shape), .quant = QuantParams{{scale}, {zero_point}, {}}};
 }
 
 TensorType Floats(Shape shape) { return {.shape = std::move(shape)}; }
@@ -119,25 +119,26 @@ void AddConvolutions(Layers& layers) {
   layers.Add({.op = "Conv",
               .inputs = {layers.Input(Codes({3, 64, 8, 8}, 0.02f, 0)),
                          layers.Weights({64, 1, 3, 3}, std::nullopt)},
-              .attributes = {{"group", int64_t{64}}, {"auto_pad", std::string("SAME_UPPER")},
+              .attributes = {{"group", int64_t{64}},
+                             {"auto_pad", std::string("SAME_UPPER")},
                              {"strides", Same(2, 2)}},
               .fused = {{.op = "Clip", .alpha = 0, .beta = 6}}},
              Codes({3, 64, 4, 4}, 0.03f, 0));
   // Pointwise with a residual in codes.
-  layers.Add({.op = "Conv",
-              .inputs = {layers.Input(Codes({2, 64, 7, 7}, 0.02f, 3)),
-                         layers.Weights({32, 64, 1, 1}, 0), layers.Bias(32),
-                         layers.Input(Codes({2, 32, 7, 7}, 0.5f, 90))},
-              .fused = {{.op = "Add", .input = 3}, {.op = "Relu"}}},
-             Codes({2, 32, 7, 7}, 0.03f, 0));
+  layers.Add(
+      {.op = "Conv",
+       .inputs = {layers.Input(Codes({2, 64, 7, 7}, 0.02f, 3)), layers.Weights({32, 64, 1, 1}, 0),
+                  layers.Bias(32), layers.Input(Codes({2, 32, 7, 7}, 0.5f, 90))},
+       .fused = {{.op = "Add", .input = 3}, {.op = "Relu"}}},
+      Codes({2, 32, 7, 7}, 0.03f, 0));
   // Groups, and a float result with a float residual.
-  layers.Add({.op = "Conv",
-              .inputs = {layers.Input(Codes({2, 32, 6, 6}, 0.02f, 128)),
-                         layers.Weights({64, 8, 3, 3}, 0), graph::kNoValue,
-                         layers.Input(Floats({2, 64, 4, 4}))},
-              .attributes = {{"group", int64_t{4}}},
-              .fused = {{.op = "Swish", .alpha = 1}, {.op = "Add", .input = 3}}},
-             Floats({2, 64, 4, 4}));
+  layers.Add(
+      {.op = "Conv",
+       .inputs = {layers.Input(Codes({2, 32, 6, 6}, 0.02f, 128)), layers.Weights({64, 8, 3, 3}, 0),
+                  graph::kNoValue, layers.Input(Floats({2, 64, 4, 4}))},
+       .attributes = {{"group", int64_t{4}}},
+       .fused = {{.op = "Swish", .alpha = 1}, {.op = "Add", .input = 3}}},
+      Floats({2, 64, 4, 4}));
 }
 
 void AddProducts(Layers& layers) {
@@ -160,16 +161,16 @@ void AddProducts(Layers& layers) {
 }
 
 void AddDynamic(Layers& layers) {
-  layers.Add({.op = "MatMul",
-              .inputs = {layers.Input(Floats({3, 9, 96})), layers.Weights({96, 64}, 1),
-                         layers.Bias(64)},
-              .fused = {{.op = "GeluTanh"}}},
-             Floats({3, 9, 64}));
-  layers.Add({.op = "Gemm",
-              .inputs = {layers.Input(Floats({17, 33})), layers.Weights({10, 33}, 0),
-                         layers.Bias(10)},
-              .attributes = {{"transB", int64_t{1}}}},
-             Floats({17, 10}));
+  layers.Add(
+      {.op = "MatMul",
+       .inputs = {layers.Input(Floats({3, 9, 96})), layers.Weights({96, 64}, 1), layers.Bias(64)},
+       .fused = {{.op = "GeluTanh"}}},
+      Floats({3, 9, 64}));
+  layers.Add(
+      {.op = "Gemm",
+       .inputs = {layers.Input(Floats({17, 33})), layers.Weights({10, 33}, 0), layers.Bias(10)},
+       .attributes = {{"transB", int64_t{1}}}},
+      Floats({17, 10}));
   layers.Add({.op = "Conv",
               .inputs = {layers.Input(Floats({4, 3, 16, 16})), layers.Weights({24, 3, 3, 3}, 0),
                          layers.Bias(24)},
@@ -177,9 +178,8 @@ void AddDynamic(Layers& layers) {
               .fused = {{.op = "LeakyRelu", .alpha = 0.1f}}},
              Floats({4, 24, 8, 8}));
   layers.Add({.op = "Conv",
-              .inputs = {layers.Input(Floats({2, 32, 10, 10})),
-                         layers.Weights({32, 1, 3, 3}, 0), graph::kNoValue,
-                         layers.Input(Floats({2, 32, 8, 8}))},
+              .inputs = {layers.Input(Floats({2, 32, 10, 10})), layers.Weights({32, 1, 3, 3}, 0),
+                         graph::kNoValue, layers.Input(Floats({2, 32, 8, 8}))},
               .attributes = {{"group", int64_t{32}}},
               .fused = {{.op = "Add", .input = 3}}},
              Floats({2, 32, 8, 8}));
@@ -292,11 +292,11 @@ TEST(SelfCheck, FindsProductsThatSaturate) {
               .inputs = {layers.Input(Codes({2, 32, 9, 11}, 0.02f, 77)),
                          layers.Weights({48, 32, 3, 3}, 0, 127)}},
              Codes({2, 48, 7, 9}, 0.03f, 120));
-  layers.Add({.op = "Gemm",
-              .inputs = {layers.Input(Codes({5, 96}, 0.02f, 100)),
-                         layers.Weights({40, 96}, 0, 127)},
-              .attributes = {{"transB", int64_t{1}}}},
-             Floats({5, 40}));
+  layers.Add(
+      {.op = "Gemm",
+       .inputs = {layers.Input(Codes({5, 96}, 0.02f, 100)), layers.Weights({40, 96}, 0, 127)},
+       .attributes = {{"transB", int64_t{1}}}},
+      Floats({5, 40}));
   layers.Add({.op = "MatMul",
               .inputs = {layers.Input(Floats({3, 9, 96})), layers.Weights({96, 64}, 1, 127)}},
              Floats({3, 9, 64}));
@@ -306,8 +306,7 @@ TEST(SelfCheck, FindsProductsThatSaturate) {
 // --- the model with handwritten digits ---
 
 const std::string& DigitsPath() {
-  static const auto* const kPath =
-      new std::string(OCTET_EXAMPLES "/models/digits/1/model.onnx");
+  static const auto* const kPath = new std::string(OCTET_EXAMPLES "/models/digits/1/model.onnx");
   return *kPath;
 }
 

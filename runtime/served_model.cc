@@ -176,7 +176,8 @@ absl::Status ServedContext::Execute() {
 Shape ServedContext::OutputShape(int output, int caller) const {
   Shape shape = current_->output(static_cast<size_t>(output)).shape;
   if (model_->batchable()) {
-    shape[0] = first_row_[static_cast<size_t>(caller) + 1] - first_row_[static_cast<size_t>(caller)];
+    shape[0] =
+        first_row_[static_cast<size_t>(caller) + 1] - first_row_[static_cast<size_t>(caller)];
   }
   return shape;
 }
@@ -191,7 +192,8 @@ void ServedContext::Store(int output, int caller, std::span<std::byte> bytes) co
     rows = rows.subspan(first * row_bytes, (end - first) * row_bytes);
   }
   const DataType border = model_->outputs()[static_cast<size_t>(output)].dtype;
-  const size_t elements = std::min(rows.size() / ByteSize(from.dtype), bytes.size() / ByteSize(border));
+  const size_t elements =
+      std::min(rows.size() / ByteSize(from.dtype), bytes.size() / ByteSize(border));
   ToBorder(border, rows.first(elements * ByteSize(from.dtype)), bytes.data());
 }
 

@@ -22,8 +22,7 @@ HttpResponse Readiness(const ModelManager& models) {
   HttpResponse response{.status = 503, .body = "not ready\n"};
   for (const ModelStatus& model : unready) {
     absl::StrAppend(&response.body, model.name, model.version.empty() ? "" : "/", model.version,
-                    ": ", model.state == ModelState::kFailed ? "failed: " : "", model.reason,
-                    "\n");
+                    ": ", model.state == ModelState::kFailed ? "failed: " : "", model.reason, "\n");
   }
   return response;
 }
@@ -38,8 +37,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   server->metrics_->SetBuildInfo(options.grpc.version, options.isa, options.onednn_version);
   OCTET_ASSIGN_OR_RETURN(server->models_,
                          ModelManager::Create(std::move(options.models), *server->metrics_));
-  OCTET_ASSIGN_OR_RETURN(
-      server->grpc_, GrpcServer::Start(options.grpc, *server->models_, *server->metrics_));
+  OCTET_ASSIGN_OR_RETURN(server->grpc_,
+                         GrpcServer::Start(options.grpc, *server->models_, *server->metrics_));
   Server* const self = server.get();
   std::vector<HttpPage> pages;
   pages.push_back({"/healthz/live", [] { return HttpResponse{.body = "live\n"}; }});
@@ -48,8 +47,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
                      return HttpResponse{.content_type = std::string(kMetricsContentType),
                                          .body = self->metrics_->Scrape()};
                    }});
-  OCTET_ASSIGN_OR_RETURN(server->http_, HttpServer::Start(options.grpc.address, options.http_port,
-                                                          std::move(pages)));
+  OCTET_ASSIGN_OR_RETURN(
+      server->http_, HttpServer::Start(options.grpc.address, options.http_port, std::move(pages)));
   server->models_->StartLoading([self] { self->UpdateHealth(); });
   self->UpdateHealth();
   return server;

@@ -136,8 +136,8 @@ absl::Status GraphBuilder::AddNodes(const onnx::GraphProto& proto) {
       unsupported_.resize(kMaxListedNodes);
       unsupported_.push_back(absl::StrCat("and ", count - kMaxListedNodes, " more"));
     }
-    return absl::UnimplementedError(absl::StrCat(count, " node(s) cannot be run:\n  ",
-                                                 absl::StrJoin(unsupported_, "\n  ")));
+    return absl::UnimplementedError(
+        absl::StrCat(count, " node(s) cannot be run:\n  ", absl::StrJoin(unsupported_, "\n  ")));
   }
   for (const NodeId id : graph_.Nodes()) {
     for (const ValueId input : graph_.node(id).inputs) {
@@ -146,8 +146,8 @@ absl::Status GraphBuilder::AddNodes(const onnx::GraphProto& proto) {
       const bool is_input = std::any_of(inputs.begin(), inputs.end(),
                                         [&](const Input& i) { return i.value == input; });
       if (!is_input) {
-        return absl::InvalidArgumentError(absl::StrCat("node ", graph_.node(id).name,
-                                                       " reads ", graph_.value(input).name,
+        return absl::InvalidArgumentError(absl::StrCat("node ", graph_.node(id).name, " reads ",
+                                                       graph_.value(input).name,
                                                        ", which nothing defines"));
       }
     }
@@ -161,8 +161,8 @@ absl::Status GraphBuilder::AddNode(const onnx::NodeProto& proto) {
   const std::string domain = proto.domain() == "ai.onnx" ? "" : proto.domain();
   if (domain == "octet") return absl::UnimplementedError("the domain is Octet's own");
   const auto opset = opsets_.find(domain);
-  absl::StatusOr<const OpSchema*> schema = graph_.registry().Find(
-      node.op, opset == opsets_.end() ? 1 : opset->second);
+  absl::StatusOr<const OpSchema*> schema =
+      graph_.registry().Find(node.op, opset == opsets_.end() ? 1 : opset->second);
   for (const std::string& output : proto.output()) {  // also of nodes that cannot be run
     const ValueId value = Named(output);
     if (value != kNoValue && (graph_.value(value).producer || graph_.IsConstant(value))) {
@@ -172,10 +172,11 @@ absl::Status GraphBuilder::AddNode(const onnx::NodeProto& proto) {
   }
   if (!schema.ok()) return schema.status();
   node.schema = *schema;
-  if (proto.input_size() < node.schema->min_inputs || proto.input_size() > node.schema->max_inputs) {
-    return absl::InvalidArgumentError(absl::StrCat("has ", proto.input_size(),
-                                                   " inputs, expected ", node.schema->min_inputs,
-                                                   " to ", node.schema->max_inputs));
+  if (proto.input_size() < node.schema->min_inputs ||
+      proto.input_size() > node.schema->max_inputs) {
+    return absl::InvalidArgumentError(absl::StrCat("has ", proto.input_size(), " inputs, expected ",
+                                                   node.schema->min_inputs, " to ",
+                                                   node.schema->max_inputs));
   }
   for (int i = 0; i < proto.input_size(); ++i) {
     if (proto.input(i).empty() && i < node.schema->min_inputs) {

@@ -28,8 +28,8 @@ absl::Status ParseModel(std::span<const std::byte> file, onnx::ModelProto& model
     return absl::InvalidArgumentError("not an ONNX model, or a damaged one");
   }
   if (model.ir_version() < kOldestIrVersion) {
-    return absl::UnimplementedError(absl::StrCat("IR version ", model.ir_version(),
-                                                 " is older than ", kOldestIrVersion));
+    return absl::UnimplementedError(
+        absl::StrCat("IR version ", model.ir_version(), " is older than ", kOldestIrVersion));
   }
   if (model.functions_size() > 0) {
     return absl::UnimplementedError("model-local functions are not supported; inline them first");
@@ -51,8 +51,8 @@ absl::StatusOr<Opsets> ReadOpsets(const onnx::ModelProto& model) {
     return absl::InvalidArgumentError("the model does not say which ONNX opset it uses");
   }
   if (opsets[""] < kOldestOpset) {
-    return absl::UnimplementedError(absl::StrCat("opset ", opsets[""], " is older than ",
-                                                 kOldestOpset, "; convert the model"));
+    return absl::UnimplementedError(
+        absl::StrCat("opset ", opsets[""], " is older than ", kOldestOpset, "; convert the model"));
   }
   return opsets;
 }
@@ -60,8 +60,7 @@ absl::StatusOr<Opsets> ReadOpsets(const onnx::ModelProto& model) {
 }  // namespace
 
 absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
-                                         const std::string& directory,
-                                         const OpRegistry& registry) {
+                                         const std::string& directory, const OpRegistry& registry) {
   onnx::ModelProto model;
   OCTET_RETURN_IF_ERROR(ParseModel(file, model));
   OCTET_ASSIGN_OR_RETURN(const Opsets opsets, ReadOpsets(model));

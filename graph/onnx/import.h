@@ -28,8 +28,7 @@ struct ImportedModel {
 //   Unimplemented      lists every node that Octet cannot run, and why
 //   ResourceExhausted  tensors or shapes beyond the limits
 absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
-                                         const std::string& directory,
-                                         const OpRegistry& registry);
+                                         const std::string& directory, const OpRegistry& registry);
 
 // Reads the file first.
 absl::StatusOr<ImportedModel> ImportOnnxFile(const std::string& path, const OpRegistry& registry);

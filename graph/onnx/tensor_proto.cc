@@ -76,9 +76,9 @@ absl::StatusOr<RawElements> External(const Proto& proto, const std::string& dire
   const size_t size = raw.file.bytes().size();
   if (location.offset > size || bytes > size - location.offset ||
       (location.length && *location.length != bytes)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("external data: ", bytes, " bytes at offset ", location.offset,
-                     " are not in ", location.path, " of ", size, " bytes"));
+    return absl::InvalidArgumentError(absl::StrCat("external data: ", bytes, " bytes at offset ",
+                                                   location.offset, " are not in ", location.path,
+                                                   " of ", size, " bytes"));
   }
   raw.data = raw.file.bytes().data() + location.offset;
   return raw;
@@ -110,9 +110,8 @@ absl::Status CopyTyped(const Proto& proto, DataType type, Tensor& tensor) {
     case DataType::kUint64:
       return CopyField<uint64_t>(proto.uint64_data(), tensor);
     default:
-      return VisitType(type, [&]<typename T>() {
-        return CopyField<T>(proto.int32_data(), tensor);
-      });
+      return VisitType(type,
+                       [&]<typename T>() { return CopyField<T>(proto.int32_data(), tensor); });
   }
 }
 
@@ -173,9 +172,9 @@ absl::StatusOr<DataType> BorderType(int onnx_type) {
     case Proto::UNDEFINED:
       return absl::InvalidArgumentError("the element type is missing");
     default:  // float8, int4 and newer ones, which this ONNX library has no names for
-      return absl::UnimplementedError(
-          absl::StrCat("element type number ", onnx_type, " (float8, 4-bit or newer) is not "
-                       "supported"));
+      return absl::UnimplementedError(absl::StrCat("element type number ", onnx_type,
+                                                   " (float8, 4-bit or newer) is not "
+                                                   "supported"));
   }
 }
 
@@ -188,9 +187,8 @@ absl::StatusOr<Tensor> DecodeTensor(const Proto& proto, const std::string& direc
     OCTET_ASSIGN_OR_RETURN(raw, External(proto, directory, bytes));
   } else if (proto.has_raw_data()) {
     if (proto.raw_data().size() != bytes) {
-      return absl::InvalidArgumentError(absl::StrCat("has ", proto.raw_data().size(),
-                                                     " bytes, its shape ", ToText(shape),
-                                                     " needs ", bytes));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "has ", proto.raw_data().size(), " bytes, its shape ", ToText(shape), " needs ", bytes));
     }
     raw.data = reinterpret_cast<const std::byte*>(proto.raw_data().data());
   } else {

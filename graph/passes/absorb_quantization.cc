@@ -4,8 +4,8 @@
 //
 // becomes values that are stored as codes (TensorType::quant) between operators that read and write
 // codes; octet.Quantize and octet.Dequantize stand where codes meet floats. Each rewrite is exact:
-// rounding happens where the model rounds. A ReLU that the exporter left to a quantizer whose lowest
-// code is zero stays with that quantizer.
+// rounding happens where the model rounds. A ReLU that the exporter left to a quantizer whose
+// lowest code is zero stays with that quantizer.
 
 #include <algorithm>
 #include <limits>
@@ -103,9 +103,8 @@ class Absorber {
       inputs.insert(inputs.end(), parameters.begin(), parameters.end());
       return inputs;
     };
-    const ValueId real =
-        graph_.Apply("DequantizeLinear", node.name + ".float", with(node.inputs[0]), {},
-                     FloatType(node.inputs[0]));
+    const ValueId real = graph_.Apply("DequantizeLinear", node.name + ".float",
+                                      with(node.inputs[0]), {}, FloatType(node.inputs[0]));
     std::vector<ValueId> inputs = node.inputs;
     inputs[0] = real;
     const ValueId moved = graph_.AddValue(node.name + ".real", FloatType(node.outputs[0]));
@@ -148,10 +147,9 @@ class Absorber {
       return;
     }
     const std::vector<NodeId> readers = graph_.value(real).consumers;
-    const ValueId codes = graph_.Apply(kQuantize, dequantize.name + ".quantize", {source}, {},
-                                       {.dtype = type->dtype,
-                                        .shape = graph_.value(real).type.shape,
-                                        .quant = type->params});
+    const ValueId codes = graph_.Apply(
+        kQuantize, dequantize.name + ".quantize", {source}, {},
+        {.dtype = type->dtype, .shape = graph_.value(real).type.shape, .quant = type->params});
     const ValueId result =
         graph_.Apply(kDequantize, dequantize.name + ".float", {codes}, {}, FloatType(real));
     paired_.emplace(key, result);

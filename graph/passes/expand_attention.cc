@@ -17,8 +17,8 @@ constexpr int64_t kToInt64 = 7;  // ONNX's number of the type
 // [batch, length, heads * size] -> [batch, heads, length, size]; keys with the two last swapped.
 ValueId Heads(Expansion& e, ValueId x, int64_t heads, bool keys) {
   const ValueId split = e.Reshaped(x, {0, 0, heads, -1});
-  return e.Transposed(split, keys ? std::vector<int64_t>{0, 2, 3, 1}
-                                  : std::vector<int64_t>{0, 2, 1, 3});
+  return e.Transposed(split,
+                      keys ? std::vector<int64_t>{0, 2, 3, 1} : std::vector<int64_t>{0, 2, 1, 3});
 }
 
 ValueId LengthOf(Expansion& e, ValueId sequence) {
@@ -45,8 +45,9 @@ absl::StatusOr<ValueId> MaskPenalty(Expansion& e, size_t input, ValueId keys, fl
   if (shape.size() == 2 || shape.size() == 3) {
     const ValueId kept =
         e.Apply("Greater", {mask, e.Apply("Sub", {mask, mask})});  // zeros of the mask's type
-    return Penalty(e, e.Unsqueezed(kept, shape.size() == 2 ? std::vector<int64_t>{1, 2}
-                                                           : std::vector<int64_t>{1}),
+    return Penalty(e,
+                   e.Unsqueezed(kept, shape.size() == 2 ? std::vector<int64_t>{1, 2}
+                                                        : std::vector<int64_t>{1}),
                    otherwise);
   }
   if (shape.size() != 1) {
@@ -76,9 +77,9 @@ ValueId CausalPenalty(Expansion& e, ValueId queries, ValueId keys) {
 }
 
 struct Projections {
-  ValueId query, key, value;  // [batch, length, heads * size]
-  int64_t query_size = 0;     // heads * size
-  ValueId lengths = kNoValue; // a value with the keys' length as dimension 1
+  ValueId query, key, value;   // [batch, length, heads * size]
+  int64_t query_size = 0;      // heads * size
+  ValueId lengths = kNoValue;  // a value with the keys' length as dimension 1
 };
 
 struct MaskInputs {
@@ -115,14 +116,13 @@ absl::Status FinishAttention(Expansion& e, ValueId product, ValueId bias, int64_
   std::vector<int64_t> sizes = e.node().Ints("qkv_hidden_sizes");
   if (sizes.empty()) sizes.assign(3, columns / 3);
   const std::vector<ValueId> parts = e.ApplySplit(e.AddIf(product, bias), 2, sizes);
-  OCTET_ASSIGN_OR_RETURN(const ValueId output,
-                         Attend(e,
-                                {.query = parts[0],
-                                 .key = parts[1],
-                                 .value = parts[2],
-                                 .query_size = sizes[0],
-                                 .lengths = e.input(0)},
-                                inputs));
+  OCTET_ASSIGN_OR_RETURN(const ValueId output, Attend(e,
+                                                      {.query = parts[0],
+                                                       .key = parts[1],
+                                                       .value = parts[2],
+                                                       .query_size = sizes[0],
+                                                       .lengths = e.input(0)},
+                                                      inputs));
   e.SetOutput(0, output);
   return absl::OkStatus();
 }
@@ -152,8 +152,17 @@ absl::Status ExpandAttention(Expansion& e) {
 }
 
 absl::Status ExpandQuantizedAttention(Expansion& e) {
-  enum Input : size_t { kInput, kWeights, kBias, kInputScale, kWeightScale, kMask, kInputZero,
-                        kWeightZero, kPast };
+  enum Input : size_t {
+    kInput,
+    kWeights,
+    kBias,
+    kInputScale,
+    kWeightScale,
+    kMask,
+    kInputZero,
+    kWeightZero,
+    kPast
+  };
   OCTET_RETURN_IF_ERROR(RefuseRotary(e.node()));
   OCTET_RETURN_IF_ERROR(RefuseInputs(e, kPast, kPast, "a cache of past keys"));
   const auto input = [&](size_t i) { return e.HasInput(i) ? e.input(i) : kNoValue; };
@@ -178,14 +187,12 @@ absl::Status ExpandMultiHeadAttention(Expansion& e) {
                    .query_size = width,
                    .lengths = e.input(kKey)};
   if (e.HasInput(kBias)) {
-    const std::vector<ValueId> bias =
-        e.ApplySplit(e.input(kBias), 0, {width, width, value_width});
+    const std::vector<ValueId> bias = e.ApplySplit(e.input(kBias), 0, {width, width, value_width});
     p.query = e.Apply("Add", {p.query, bias[0]});
     p.key = e.Apply("Add", {p.key, bias[1]});
     p.value = e.Apply("Add", {p.value, bias[2]});
   }
-  OCTET_ASSIGN_OR_RETURN(const ValueId output,
-                         Attend(e, p, {.mask = kMask, .bias = kScoreBias}));
+  OCTET_ASSIGN_OR_RETURN(const ValueId output, Attend(e, p, {.mask = kMask, .bias = kScoreBias}));
   e.SetOutput(0, output);
   return absl::OkStatus();
 }

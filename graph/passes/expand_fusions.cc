@@ -29,10 +29,8 @@ absl::Status ExpandFusedMatMul(Expansion& e) {
   if (node.Int("transBatchA", 0) != 0 || node.Int("transBatchB", 0) != 0) {
     return absl::UnimplementedError("transBatchA and transBatchB are not supported");
   }
-  const ValueId left =
-      node.Int("transA", 0) != 0 ? TransposedMatrix(e, 0) : e.input(0);
-  const ValueId right =
-      node.Int("transB", 0) != 0 ? TransposedMatrix(e, 1) : e.input(1);
+  const ValueId left = node.Int("transA", 0) != 0 ? TransposedMatrix(e, 0) : e.input(0);
+  const ValueId right = node.Int("transB", 0) != 0 ? TransposedMatrix(e, 1) : e.input(1);
   ValueId product = e.Apply("MatMul", {left, right});
   const float alpha = node.Float("alpha", 1);
   if (alpha != 1) product = e.Apply("Mul", {product, e.Float(alpha)});
@@ -89,13 +87,22 @@ absl::Status ExpandSimplifiedLayerNormalization(Expansion& e) {
 
 // The embeddings of the positions 0, 1, ..., as many as the ids [batch, length] have.
 ValueId Positions(Expansion& e, ValueId ids, ValueId table) {
-  const ValueId length =
-      e.Apply("Shape", {ids}, {{"start", int64_t{1}}, {"end", int64_t{2}}});
+  const ValueId length = e.Apply("Shape", {ids}, {{"start", int64_t{1}}, {"end", int64_t{2}}});
   return e.Apply("Slice", {table, e.Ints({0}), length, e.Ints({0})});
 }
 
-enum EmbeddingInput : size_t { kIds, kSegments, kWords, kPositions, kSegmentTable, kGamma, kBeta,
-                               kMask, kPositionIds, kEmbeddingInputs };
+enum EmbeddingInput : size_t {
+  kIds,
+  kSegments,
+  kWords,
+  kPositions,
+  kSegmentTable,
+  kGamma,
+  kBeta,
+  kMask,
+  kPositionIds,
+  kEmbeddingInputs
+};
 
 // `inputs` as EmbedLayerNormalization has them, kNoValue where one is absent.
 void EmbedAndNormalize(Expansion& e, const std::vector<ValueId>& inputs) {
@@ -110,9 +117,8 @@ void EmbedAndNormalize(Expansion& e, const std::vector<ValueId>& inputs) {
   e.SetOutput(0, e.Apply("LayerNormalization", {sum, inputs[kGamma], inputs[kBeta]},
                          LastAxis(e.node(), kSkipEpsilon)));
   // How many tokens of each row count; without a mask ONNX Runtime says 0.
-  const ValueId mask = inputs[kMask] != kNoValue
-                           ? inputs[kMask]
-                           : e.Apply("Sub", {inputs[kIds], inputs[kIds]});
+  const ValueId mask =
+      inputs[kMask] != kNoValue ? inputs[kMask] : e.Apply("Sub", {inputs[kIds], inputs[kIds]});
   e.SetOutput(1, e.Apply("ReduceSum", {mask, e.Ints({1})}, {{"keepdims", int64_t{0}}}));
   e.SetOutput(2, sum);
 }
@@ -185,9 +191,9 @@ absl::Status ExpandFusedConv(Expansion& e) {
   if (e.HasInput(2)) inputs.push_back(e.input(2));
   ValueId y = e.Apply("Conv", inputs, OwnAttributes(e.node()));
   if (e.HasInput(3)) y = e.Apply("Add", {y, e.input(3)});
-  OCTET_ASSIGN_OR_RETURN(
-      y, Activated(e, y, WithDefaults(e.node().String("activation", ""),
-                                      e.node().Floats("activation_params"))));
+  OCTET_ASSIGN_OR_RETURN(y, Activated(e, y,
+                                      WithDefaults(e.node().String("activation", ""),
+                                                   e.node().Floats("activation_params"))));
   e.SetOutput(0, y);
   return absl::OkStatus();
 }
@@ -195,8 +201,8 @@ absl::Status ExpandFusedConv(Expansion& e) {
 absl::Status ExpandFusedGemm(Expansion& e) {
   const Node& node = e.node();
   Activation activation = WithDefaults(node.String("activation", ""), {});
-  activation.alpha = node.Float("activation_alpha", node.Float("leaky_relu_alpha",
-                                                               activation.alpha));
+  activation.alpha =
+      node.Float("activation_alpha", node.Float("leaky_relu_alpha", activation.alpha));
   activation.beta = node.Float("activation_beta", activation.beta);
   const ValueId product = e.Apply("Gemm", node.inputs, OwnAttributes(node));
   OCTET_ASSIGN_OR_RETURN(const ValueId y, Activated(e, product, activation));
@@ -205,10 +211,10 @@ absl::Status ExpandFusedGemm(Expansion& e) {
 }
 
 absl::Status ExpandDynamicQuantizeMatMul(Expansion& e) {
-  const ValueId product =
-      MultiplyDynamic(e, e.input(0), {.codes = e.input(1),
-                                      .scale = e.input(2),
-                                      .zero_point = e.HasInput(3) ? e.input(3) : kNoValue});
+  const ValueId product = MultiplyDynamic(e, e.input(0),
+                                          {.codes = e.input(1),
+                                           .scale = e.input(2),
+                                           .zero_point = e.HasInput(3) ? e.input(3) : kNoValue});
   e.SetOutput(0, e.AddIf(product, e.HasInput(4) ? e.input(4) : kNoValue));
   return absl::OkStatus();
 }

@@ -1,5 +1,5 @@
-// Operators on codes become DequantizeLinear, the operator on real numbers, QuantizeLinear. One form
-// is left for absorb_quantization, and operators that have no integer kernel run in float.
+// Operators on codes become DequantizeLinear, the operator on real numbers, QuantizeLinear. One
+// form is left for absorb_quantization, and operators that have no integer kernel run in float.
 
 #include <algorithm>
 #include <array>
@@ -139,9 +139,9 @@ absl::StatusOr<bool> ExpandDynamicProduct(Graph& graph, NodeId id) {
   } else {
     if (graph.value(weight_scale).constant->size() != 1) return false;
     const Expansion::Attributes attributes = product.attributes;
-    const ValueId w = expansion.Apply("DequantizeLinear",
-                                      {weights.codes, weights.scale, weights.zero_point},
-                                      {{"axis", int64_t{0}}});
+    const ValueId w =
+        expansion.Apply("DequantizeLinear", {weights.codes, weights.scale, weights.zero_point},
+                        {{"axis", int64_t{0}}});
     expansion.SetOutput(0, expansion.Apply("Conv", {x, w}, attributes));
   }
   OCTET_RETURN_IF_ERROR(expansion.Finish());

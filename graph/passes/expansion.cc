@@ -12,8 +12,7 @@ bool Expansion::IsRead(size_t output) const {
   return !graph_.value(value).consumers.empty() || graph_.IsGraphOutput(value);
 }
 
-ValueId Expansion::Apply(absl::string_view op, std::vector<ValueId> inputs,
-                         Attributes attributes) {
+ValueId Expansion::Apply(absl::string_view op, std::vector<ValueId> inputs, Attributes attributes) {
   return graph_.Apply(op, absl::StrCat(node_.name, "/", op), std::move(inputs),
                       std::move(attributes));
 }
@@ -88,9 +87,9 @@ absl::Status Expansion::Finish() {
 }
 
 ValueId MultiplyDynamic(Expansion& expansion, ValueId left, const QuantizedOperand& weights) {
-  const ValueId right = expansion.Apply("DequantizeLinear",
-                                        {weights.codes, weights.scale, weights.zero_point},
-                                        {{"axis", int64_t{-1}}});
+  const ValueId right =
+      expansion.Apply("DequantizeLinear", {weights.codes, weights.scale, weights.zero_point},
+                      {{"axis", int64_t{-1}}});
   return expansion.Apply("MatMul", {left, right}, {{kDynamicInt8, int64_t{1}}});
 }
 
@@ -107,9 +106,9 @@ ValueId MultiplyQuantized(Expansion& expansion, const QuantizedOperand& left,
   }
   const ValueId real =
       expansion.Apply("DequantizeLinear", {left.codes, left.scale, left.zero_point});
-  const ValueId right = expansion.Apply("DequantizeLinear",
-                                        {weights.codes, weights.scale, weights.zero_point},
-                                        {{"axis", int64_t{-1}}});
+  const ValueId right =
+      expansion.Apply("DequantizeLinear", {weights.codes, weights.scale, weights.zero_point},
+                      {{"axis", int64_t{-1}}});
   return expansion.Apply("MatMul", {real, right});
 }
 

@@ -27,8 +27,8 @@ absl::StatusOr<bool> FoldBehind(Graph& graph, NodeId id) {
   const std::optional<WithConstant> split = SplitConstant(graph, graph.node(*next));
   const std::optional<WeightChannels> channels = WeightChannels::Of(graph, graph.node(id));
   if (!split || !channels) return false;
-  const auto factors = PerChannel(graph, split->constant, result, channels->result_from_end(),
-                                  channels->outputs());
+  const auto factors =
+      PerChannel(graph, split->constant, result, channels->result_from_end(), channels->outputs());
   if (!factors) return false;
   OCTET_RETURN_IF_ERROR(ScaleWeights(graph, id, *channels, *factors, {}));
   if (graph.node(id).HasInput(2)) {
@@ -106,8 +106,7 @@ bool MoveBehind(Graph& graph, NodeId id, size_t side) {
   graph.ReplaceAllUses(result, scaled);
   graph.SetInput(id, side, operand);
   graph.RemoveNode(*graph.value(source).producer);
-  graph.AddNode(
-      {.op = "Mul", .name = name, .inputs = {result, constant}, .outputs = {scaled}});
+  graph.AddNode({.op = "Mul", .name = name, .inputs = {result, constant}, .outputs = {scaled}});
   return true;
 }
 

@@ -1,5 +1,5 @@
-// Elementwise operators, scalar factors and residual additions run inside the Conv, Gemm or MatMul before them, as
-// post-ops on its result while that is still in registers.
+// Elementwise operators, scalar factors and residual additions run inside the Conv, Gemm or MatMul
+// before them, as post-ops on its result while that is still in registers.
 
 #include <algorithm>
 #include <array>
@@ -134,9 +134,9 @@ absl::StatusOr<int> FuseElementwise(Graph& graph) {
   int rewrites = 0;
   for (auto id = order.rbegin(); id != order.rend(); ++id) {
     if (!graph.IsLive(*id)) continue;
-    while (CanHost(graph, graph.node(*id)) && IsFloat(graph, graph.node(*id).outputs[0]) &&
-           (AbsorbActivation(graph, *id) || AbsorbLinear(graph, *id) ||
-            AbsorbAddition(graph, *id))) {
+    while (
+        CanHost(graph, graph.node(*id)) && IsFloat(graph, graph.node(*id).outputs[0]) &&
+        (AbsorbActivation(graph, *id) || AbsorbLinear(graph, *id) || AbsorbAddition(graph, *id))) {
       ++rewrites;
     }
   }

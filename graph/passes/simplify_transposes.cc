@@ -56,11 +56,11 @@ Permutation Inverse(const Permutation& permutation) {
 // Operators that compute every element from the elements at its place.
 bool IsElementwise(const Node& node) {
   static constexpr auto kOps = std::to_array<absl::string_view>(
-      {"Abs",     "Add",        "Cast",      "Ceil", "Celu",       "Clip",     "Div",  "Elu",
-       "Erf",     "Exp",        "Floor",     "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log",
-       "Max",     "Min",        "Mish",      "Mul",  "Neg",        "Not",      "Pow",  "Reciprocal",
-       "Relu",    "Round",      "Selu",      "Sigmoid", "Sign",    "Softplus", "Softsign", "Sqrt",
-       "Sub",     "Sum",        "Swish",     "Tanh"});
+      {"Abs",  "Add",   "Cast",  "Ceil",    "Celu",        "Clip",      "Div",       "Elu",
+       "Erf",  "Exp",   "Floor", "Gelu",    "HardSigmoid", "HardSwish", "LeakyRelu", "Log",
+       "Max",  "Min",   "Mish",  "Mul",     "Neg",         "Not",       "Pow",       "Reciprocal",
+       "Relu", "Round", "Selu",  "Sigmoid", "Sign",        "Softplus",  "Softsign",  "Sqrt",
+       "Sub",  "Sum",   "Swish", "Tanh"});
   return std::find(kOps.begin(), kOps.end(), node.op) != kOps.end() && node.fused.empty() &&
          node.outputs.size() == 1;
 }

@@ -49,9 +49,8 @@ absl::Status Gelu(const graph::Node& node, std::span<const ConstTensorView> inpu
   const bool use_tanh = IsTanhGelu(node);
   for (size_t i = 0; i < to.size(); ++i) {
     const float x = from[i];
-    to[i] = use_tanh
-                ? 0.5f * x * (1 + std::tanh(kSqrt2OverPi * (x + 0.044715f * x * x * x)))
-                : 0.5f * x * (1 + std::erf(x * kInverseSqrt2));
+    to[i] = use_tanh ? 0.5f * x * (1 + std::tanh(kSqrt2OverPi * (x + 0.044715f * x * x * x)))
+                     : 0.5f * x * (1 + std::erf(x * kInverseSqrt2));
   }
   return absl::OkStatus();
 }
@@ -116,8 +115,7 @@ absl::Status PRelu(const graph::Node&, std::span<const ConstTensorView> inputs,
   const Shape slope = SlopeShape(inputs[0].shape, inputs[1].shape);
   const BroadcastPlan plan = PlanBroadcast(outputs[0].shape, {&inputs[0].shape, &slope});
   return VisitType(inputs[0].dtype, [&]<typename T>() {
-    MapPairs(plan, inputs[0].As<T>().data(), inputs[1].As<T>().data(),
-             outputs[0].As<T>().data(),
+    MapPairs(plan, inputs[0].As<T>().data(), inputs[1].As<T>().data(), outputs[0].As<T>().data(),
              [](T x, T s) { return x < T{0} ? static_cast<T>(x * s) : x; });
     return absl::OkStatus();
   });

@@ -93,8 +93,10 @@ absl::Status Arg(const graph::Node& node, std::span<const ConstTensorView> input
     if constexpr (!std::is_same_v<T, bool>) {
       const T* const from = inputs[0].As<T>().data();
       int64_t* const to = outputs[0].As<int64_t>().data();
-      if (last) FindExtremes<kLargest, true>(view, from, to);
-      else FindExtremes<kLargest, false>(view, from, to);
+      if (last)
+        FindExtremes<kLargest, true>(view, from, to);
+      else
+        FindExtremes<kLargest, false>(view, from, to);
     }
     return absl::OkStatus();
   });
@@ -149,8 +151,10 @@ void Scan(const AxisView& view, bool exclusive, bool reverse, const T* from, T* 
   for (int64_t k = 0; k < view.size; ++k) {
     T* const result = to + row(k);
     if (k == 0) {
-      if (exclusive) std::fill_n(result, view.inner, kProduct ? T{1} : T{0});
-      else std::copy_n(from + row(0), view.inner, result);
+      if (exclusive)
+        std::fill_n(result, view.inner, kProduct ? T{1} : T{0});
+      else
+        std::copy_n(from + row(0), view.inner, result);
       continue;
     }
     const T* const before = to + row(k - 1);
@@ -221,7 +225,8 @@ absl::Status HardmaxOfRows(const graph::Node& node, std::span<const ConstTensorV
 
 absl::StatusOr<std::vector<TensorType>> InferNormalization(const InferContext& context) {
   const int64_t p = context.node().Int("p", 2);
-  if (p != 1 && p != 2) return absl::InvalidArgumentError(absl::StrCat("p must be 1 or 2, not ", p));
+  if (p != 1 && p != 2)
+    return absl::InvalidArgumentError(absl::StrCat("p must be 1 or 2, not ", p));
   return InferAlongAxis<-1>(context);
 }
 
@@ -252,8 +257,8 @@ absl::Status Normalize(const graph::Node& node, std::span<const ConstTensorView>
   return absl::OkStatus();
 }
 
-constexpr Operator Row(absl::string_view type, int since_version, int inputs,
-                       graph::InferFn infer, graph::ReferenceFn reference) {
+constexpr Operator Row(absl::string_view type, int since_version, int inputs, graph::InferFn infer,
+                       graph::ReferenceFn reference) {
   return {.schema = {.type = type,
                      .since_version = since_version,
                      .min_inputs = inputs,

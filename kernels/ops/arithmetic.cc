@@ -27,22 +27,32 @@ absl::StatusOr<std::vector<TensorType>> InferFloats(const InferContext& context)
 
 // Integers wrap around, as unsigned arithmetic does; dividing by zero gives zero.
 constexpr auto kAdd = []<typename T>(T a, T b) {
-  if constexpr (std::is_floating_point_v<T>) return a + b;
-  else return static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+  if constexpr (std::is_floating_point_v<T>)
+    return a + b;
+  else
+    return static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
 };
 constexpr auto kSubtract = []<typename T>(T a, T b) {
-  if constexpr (std::is_floating_point_v<T>) return a - b;
-  else return static_cast<T>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
+  if constexpr (std::is_floating_point_v<T>)
+    return a - b;
+  else
+    return static_cast<T>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
 };
 constexpr auto kMultiply = []<typename T>(T a, T b) {
-  if constexpr (std::is_floating_point_v<T>) return a * b;
-  else return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+  if constexpr (std::is_floating_point_v<T>)
+    return a * b;
+  else
+    return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
 };
 constexpr auto kDivide = []<typename T>(T a, T b) {
-  if constexpr (std::is_floating_point_v<T>) return a / b;
-  else if (b == T{0}) return T{0};
-  else if (std::is_signed_v<T> && b == static_cast<T>(-1)) return kSubtract(T{0}, a);
-  else return static_cast<T>(a / b);
+  if constexpr (std::is_floating_point_v<T>)
+    return a / b;
+  else if (b == T{0})
+    return T{0};
+  else if (std::is_signed_v<T> && b == static_cast<T>(-1))
+    return kSubtract(T{0}, a);
+  else
+    return static_cast<T>(a / b);
 };
 // The operand that is NaN wins, as in numpy.
 constexpr auto kMaximum = []<typename T>(T a, T b) { return a > b || a != a ? a : b; };
@@ -50,9 +60,12 @@ constexpr auto kMinimum = []<typename T>(T a, T b) { return a < b || a != a ? a 
 
 // The result has the sign of the dividend.
 constexpr auto kTruncatedRemainder = []<typename T>(T a, T b) {
-  if constexpr (std::is_floating_point_v<T>) return std::fmod(a, b);
-  else if (b == T{0} || (std::is_signed_v<T> && b == static_cast<T>(-1))) return T{0};
-  else return static_cast<T>(a % b);
+  if constexpr (std::is_floating_point_v<T>)
+    return std::fmod(a, b);
+  else if (b == T{0} || (std::is_signed_v<T> && b == static_cast<T>(-1)))
+    return T{0};
+  else
+    return static_cast<T>(a % b);
 };
 // The result has the sign of the divisor.
 constexpr auto kFlooredRemainder = []<typename T>(T a, T b) {
@@ -84,14 +97,12 @@ template <auto kFunction>
 absl::Status Variadic(const graph::Node&, std::span<const ConstTensorView> inputs,
                       std::span<TensorView> outputs) {
   if (inputs.size() == 2) return Pairs<kFunction>(inputs, outputs[0]);
-  const BroadcastPlan copy =
-      PlanBroadcast(outputs[0].shape, {&outputs[0].shape, &inputs[0].shape});
+  const BroadcastPlan copy = PlanBroadcast(outputs[0].shape, {&outputs[0].shape, &inputs[0].shape});
   return VisitType(outputs[0].dtype, [&]<typename T>() {
     T* const result = outputs[0].As<T>().data();
     MapPairs(copy, result, inputs[0].As<T>().data(), result, [](T, T value) { return value; });
     for (const ConstTensorView& input : inputs.subspan(1)) {
-      const BroadcastPlan plan =
-          PlanBroadcast(outputs[0].shape, {&outputs[0].shape, &input.shape});
+      const BroadcastPlan plan = PlanBroadcast(outputs[0].shape, {&outputs[0].shape, &input.shape});
       MapPairs(plan, result, input.As<T>().data(), result, kFunction);
     }
     return absl::OkStatus();
@@ -161,8 +172,7 @@ std::vector<To> Converted(const ConstTensorView& view) {
 
 absl::Status Pow(const graph::Node&, std::span<const ConstTensorView> inputs,
                  std::span<TensorView> outputs) {
-  const BroadcastPlan plan =
-      PlanBroadcast(outputs[0].shape, {&inputs[0].shape, &inputs[1].shape});
+  const BroadcastPlan plan = PlanBroadcast(outputs[0].shape, {&inputs[0].shape, &inputs[1].shape});
   return VisitType(inputs[0].dtype, [&]<typename T>() {
     const T* const base = inputs[0].As<T>().data();
     T* const result = outputs[0].As<T>().data();
@@ -195,9 +205,8 @@ absl::StatusOr<bool> LowerPow(LoweringContext& context) {
 
 // --- the table ---
 
-constexpr Operator Row(absl::string_view type, graph::InferFn infer,
-                       graph::ReferenceFn reference, LowerFn lower = nullptr,
-                       graph::QuantRole quant = graph::QuantRole::kFloat) {
+constexpr Operator Row(absl::string_view type, graph::InferFn infer, graph::ReferenceFn reference,
+                       LowerFn lower = nullptr, graph::QuantRole quant = graph::QuantRole::kFloat) {
   return {.schema = {.type = type,
                      .min_inputs = 2,
                      .max_inputs = 2,

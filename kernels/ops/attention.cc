@@ -74,8 +74,8 @@ absl::StatusOr<Attention> ReadAttention(const graph::Node& node, const Shape& qu
   OCTET_ASSIGN_OR_RETURN(attention.value, ReadHeads(value, key_heads));
   const Heads &q = attention.query, &k = attention.key, &v = attention.value;
   if (q.batch != k.batch || q.batch != v.batch || k.heads != v.heads || k.tokens != v.tokens ||
-      q.size != k.size || k.heads < 1 || q.heads % k.heads != 0 ||
-      query.size() != key.size() || query.size() != value.size()) {
+      q.size != k.size || k.heads < 1 || q.heads % k.heads != 0 || query.size() != key.size() ||
+      query.size() != value.size()) {
     return absl::InvalidArgumentError(absl::StrCat("query ", ToText(query), ", key ", ToText(key),
                                                    " and value ", ToText(value),
                                                    " do not fit together"));
@@ -91,9 +91,9 @@ absl::StatusOr<Attention> ReadAttention(const graph::Node& node, const Shape& qu
   attention.window_after = node.Int("right_window_size", -1);
   const int64_t stage = node.Int("qk_matmul_output_mode", 0);
   if (attention.window_before < -1 || attention.window_after < -1 || stage < 0 || stage > 3) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("window sizes ", attention.window_before, " and ", attention.window_after,
-                     ", qk_matmul_output_mode ", stage));
+    return absl::InvalidArgumentError(absl::StrCat("window sizes ", attention.window_before,
+                                                   " and ", attention.window_after,
+                                                   ", qk_matmul_output_mode ", stage));
   }
   attention.stage = static_cast<ScoreStage>(stage);
   return attention;
@@ -142,15 +142,13 @@ absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
   const Heads &key = attention.key, &value = attention.value;
   if (past != nullptr &&
       (*past != Shape{key.batch, key.heads, attention.past, key.size} ||
-       context.shape(kPastValue) !=
-           Shape{value.batch, value.heads, attention.past, value.size})) {
+       context.shape(kPastValue) != Shape{value.batch, value.heads, attention.past, value.size})) {
     return absl::InvalidArgumentError(absl::StrCat("the cache has shapes ", ToText(*past), " and ",
                                                    ToText(context.shape(kPastValue))));
   }
   OCTET_RETURN_IF_ERROR(CheckMask(context, attention));
   OCTET_RETURN_IF_ERROR(ExpectType(context, kKeyCounts, DataType::kInt64));
-  if (context.has_input(kKeyCounts) &&
-      context.shape(kKeyCounts) != Shape{attention.query.batch}) {
+  if (context.has_input(kKeyCounts) && context.shape(kKeyCounts) != Shape{attention.query.batch}) {
     return absl::InvalidArgumentError("nonpad_kv_seqlen has one element per sample");
   }
   const int64_t keys = attention.keys();
@@ -226,18 +224,16 @@ void Bias(const Attention& attention, const Views& views, int64_t b, int64_t h, 
     position = count - attention.query.tokens + i;
   }
   for (int64_t j = 0; j < keys; ++j) {
-    const bool hidden =
-        j >= count || (attention.causal && j > position) ||
-        (attention.window_before >= 0 && position - j > attention.window_before) ||
-        (attention.window_after >= 0 && j - position > attention.window_after);
+    const bool hidden = j >= count || (attention.causal && j > position) ||
+                        (attention.window_before >= 0 && position - j > attention.window_before) ||
+                        (attention.window_after >= 0 && j - position > attention.window_after);
     if (hidden) bias[j] = kMasked;
   }
 }
 
 // In place; a row without any key attended to gives zeros.
 void Softmax(const std::vector<float>& bias, std::vector<float>& row) {
-  const bool attends =
-      std::any_of(bias.begin(), bias.end(), [](float x) { return x != kMasked; });
+  const bool attends = std::any_of(bias.begin(), bias.end(), [](float x) { return x != kMasked; });
   const float peak = row.empty() ? 0 : *std::max_element(row.begin(), row.end());
   if (!attends || peak == kMasked) {
     std::fill(row.begin(), row.end(), 0.0f);
@@ -259,8 +255,7 @@ class HeadLoop {
         turned_(row_.size() * static_cast<size_t>(attention.key.size)) {}
 
   // `keys` and `values` are [keys, size].
-  void Run(int64_t b, int64_t h, const std::vector<float>& keys,
-           const std::vector<float>& values) {
+  void Run(int64_t b, int64_t h, const std::vector<float>& keys, const std::vector<float>& values) {
     const int64_t count = attention_.keys(), size = attention_.key.size;
     for (int64_t j = 0; j < count; ++j) {
       for (int64_t d = 0; d < size; ++d) turned_[d * count + j] = keys[j * size + d];
@@ -318,9 +313,9 @@ absl::Status Reference(const graph::Node& node, std::span<const ConstTensorView>
                        std::span<TensorView> outputs) {
   const Views views{.inputs = inputs, .outputs = outputs};
   const Shape* const past = views.has(kPastKey) ? &inputs[kPastKey].shape : nullptr;
-  OCTET_ASSIGN_OR_RETURN(const Attention attention,
-                         ReadAttention(node, inputs[kQuery].shape, inputs[kKey].shape,
-                                       inputs[kValue].shape, past));
+  OCTET_ASSIGN_OR_RETURN(
+      const Attention attention,
+      ReadAttention(node, inputs[kQuery].shape, inputs[kKey].shape, inputs[kValue].shape, past));
   const int64_t heads_per_key = attention.query.heads / attention.key.heads;
   HeadLoop loop(attention, views);
   std::vector<float> keys, values;

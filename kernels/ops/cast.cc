@@ -26,7 +26,8 @@ To FromFloat(float value) {
 
 template <typename From, typename To>
 To Convert(From value) {
-  if constexpr (std::is_same_v<To, bool>) return value != From{0};
+  if constexpr (std::is_same_v<To, bool>)
+    return value != From{0};
   else if constexpr (std::is_same_v<From, float> && std::is_integral_v<To>) {
     return FromFloat<To>(value);
   } else {
@@ -76,11 +77,8 @@ absl::Status CastLike(const graph::Node&, std::span<const ConstTensorView> input
 }
 
 constexpr Operator kOperators[] = {
-    {.schema = {.type = "Cast",
-                .min_inputs = 1,
-                .max_inputs = 1,
-                .infer = InferCast,
-                .reference = Cast}},
+    {.schema =
+         {.type = "Cast", .min_inputs = 1, .max_inputs = 1, .infer = InferCast, .reference = Cast}},
     {.schema = {.type = "CastLike",
                 .min_inputs = 2,
                 .max_inputs = 2,

@@ -23,9 +23,8 @@ absl::Status CheckVectors(const InferContext& context, int64_t length) {
   for (int i = 0; i < context.input_count(); ++i) {
     OCTET_RETURN_IF_ERROR(ExpectType(context, i, DataType::kFloat32));
     if (i == kInput || (context.rank(i) == 1 && context.shape(i)[0] == length)) continue;
-    return absl::InvalidArgumentError(absl::StrCat("input ", i, " has shape ",
-                                                   ToText(context.shape(i)), ", expected [",
-                                                   length, "]"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "input ", i, " has shape ", ToText(context.shape(i)), ", expected [", length, "]"));
   }
   return absl::OkStatus();
 }
@@ -64,8 +63,7 @@ absl::Status ReferenceBatch(const graph::Node& node, std::span<const ConstTensor
   for (int64_t i = 0; i < x.shape[0] * channels; ++i) {
     const auto at = [&](int input) { return inputs[input].As<float>()[i % channels]; };
     const float factor = at(kScale) / std::sqrt(at(kVariance) + Epsilon(node));
-    ScaleAndShift(x.As<float>().subspan(i * plane, plane), factor,
-                  at(kShift) - at(kMean) * factor,
+    ScaleAndShift(x.As<float>().subspan(i * plane, plane), factor, at(kShift) - at(kMean) * factor,
                   outputs[0].As<float>().data() + i * plane);
   }
   return absl::OkStatus();
@@ -105,8 +103,8 @@ absl::StatusOr<bool> LowerBatch(LoweringContext& context) {
 // --- InstanceNormalization, GroupNormalization ---
 
 struct Groups {
-  int64_t count = 0;     // of a sample
-  int64_t channels = 0;  // of a group
+  int64_t count = 0;       // of a sample
+  int64_t channels = 0;    // of a group
   bool per_group = false;  // one scale and shift per group, not per channel
 };
 
@@ -125,8 +123,7 @@ absl::StatusOr<Groups> ReadGroups(const graph::Node& node, const Shape& shape) {
 }
 
 absl::StatusOr<std::vector<TensorType>> InferGroups(const InferContext& context) {
-  OCTET_ASSIGN_OR_RETURN(const Groups groups,
-                         ReadGroups(context.node(), context.shape(kInput)));
+  OCTET_ASSIGN_OR_RETURN(const Groups groups, ReadGroups(context.node(), context.shape(kInput)));
   OCTET_RETURN_IF_ERROR(
       CheckVectors(context, groups.per_group ? groups.count : context.shape(kInput)[1]));
   return SameAsInput(context);
@@ -149,8 +146,7 @@ absl::Status ReferenceGroups(const graph::Node& node, std::span<const ConstTenso
       const float factor = scale[parameter] / deviation;
       const int64_t at = i * group_size + c * plane;
       ScaleAndShift(x.As<float>().subspan(at, plane), factor,
-                    shift[parameter] - moments.mean * factor,
-                    outputs[0].As<float>().data() + at);
+                    shift[parameter] - moments.mean * factor, outputs[0].As<float>().data() + at);
     }
   }
   return absl::OkStatus();
@@ -195,8 +191,7 @@ void ForEachInGroups(const Shape& shape, const std::vector<int>& axes, const Vis
   }
 }
 
-absl::Status ReferenceMeanVariance(const graph::Node& node,
-                                   std::span<const ConstTensorView> inputs,
+absl::Status ReferenceMeanVariance(const graph::Node& node, std::span<const ConstTensorView> inputs,
                                    std::span<TensorView> outputs) {
   const ConstTensorView& x = inputs[kInput];
   OCTET_ASSIGN_OR_RETURN(const std::vector<int> axes, NormalizedAxes(node, x.rank()));

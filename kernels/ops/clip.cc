@@ -69,11 +69,8 @@ absl::StatusOr<bool> Lower(LoweringContext& context) {
 }
 
 constexpr Operator kOperators[] = {
-    {.schema = {.type = "Clip",
-                .min_inputs = 1,
-                .max_inputs = 3,
-                .infer = Infer,
-                .reference = Reference},
+    {.schema =
+         {.type = "Clip", .min_inputs = 1, .max_inputs = 3, .infer = Infer, .reference = Reference},
      .lower = Lower},
 };
 

@@ -107,8 +107,7 @@ void AddTap(const Geometry& g, const Shape& strides, const std::vector<int64_t>&
     int64_t offset = 0;
     bool inside = true;
     for (size_t d = 0; d < position.size(); ++d) {
-      const int64_t at =
-          position[d] * g.strides[d] + tap[d] * g.dilations[d] - g.pads_begin[d];
+      const int64_t at = position[d] * g.strides[d] + tap[d] * g.dilations[d] - g.pads_begin[d];
       inside = inside && at >= 0 && at < g.image[d];
       offset += at * strides[d];
     }

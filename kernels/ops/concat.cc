@@ -29,11 +29,11 @@ absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
     OCTET_RETURN_IF_ERROR(ExpectType(context, i, result.dtype));
     const Shape& shape = context.shape(i);
     bool fits = shape.size() == result.shape.size();
-    for (int d = 0; fits && d < context.rank(0); ++d) fits = d == axis || shape[d] == result.shape[d];
+    for (int d = 0; fits && d < context.rank(0); ++d)
+      fits = d == axis || shape[d] == result.shape[d];
     if (!fits) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("cannot join ", ToText(context.shape(0)), " and ", ToText(shape),
-                       " along axis ", axis));
+      return absl::InvalidArgumentError(absl::StrCat("cannot join ", ToText(context.shape(0)),
+                                                     " and ", ToText(shape), " along axis ", axis));
     }
     if (__builtin_add_overflow(result.shape[axis], shape[axis], &result.shape[axis])) {
       return absl::InvalidArgumentError("the result is too large");
@@ -159,31 +159,30 @@ absl::StatusOr<bool> Lower(LoweringContext& context) {
   for (int i = 0; i < context.input_count(); ++i) {
     const TensorType& type = context.input_type(i);
     const Shape dims = layout ? layout->Dims(type.shape) : type.shape;
-    Part part = {.bytes = static_cast<size_t>(Product(dims, axis, dims.size())) *
-                          ByteSize(type.dtype)};
+    Part part = {.bytes =
+                     static_cast<size_t>(Product(dims, axis, dims.size())) * ByteSize(type.dtype)};
     if (quantized && (type.quant != output.quant || type.dtype != output.dtype)) {
       part.table = TranslateCodes(type, output);
     }
     parts.push_back(part);
     OCTET_ASSIGN_OR_RETURN(
         const int source,
-        layout ? context.InLayout(
-                     i, layout->Desc(type.shape, context.NativeDesc(i)->get_data_type()))
-               : context.Plain(i));
+        layout
+            ? context.InLayout(i, layout->Desc(type.shape, context.NativeDesc(i)->get_data_type()))
+            : context.Plain(i));
     sources.push_back(source);
   }
   const Shape dims = layout ? layout->Dims(output.shape) : output.shape;
-  const int target =
-      layout ? context.OutputInLayout(
-                   0, layout->Desc(output.shape, PlainDesc(output)->get_data_type()))
-             : context.PlainOutput(0);
-  context.Emit(MakeKernel("octet:concat",
-                          [parts, rows = Product(dims, 0, axis)](const StepMemory& memory) {
-                            Join(parts, rows, [&](size_t i) { return memory.inputs[i]; },
-                                 memory.outputs[0]);
-                            return absl::OkStatus();
-                          }),
-               std::move(sources), {target});
+  const int target = layout ? context.OutputInLayout(
+                                  0, layout->Desc(output.shape, PlainDesc(output)->get_data_type()))
+                            : context.PlainOutput(0);
+  context.Emit(
+      MakeKernel("octet:concat",
+                 [parts, rows = Product(dims, 0, axis)](const StepMemory& memory) {
+                   Join(parts, rows, [&](size_t i) { return memory.inputs[i]; }, memory.outputs[0]);
+                   return absl::OkStatus();
+                 }),
+      std::move(sources), {target});
   return true;
 }
 

@@ -23,11 +23,11 @@ absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
   }
   const int64_t channels = context.shape(kWeight)[0];
   if (context.has_input(kBias) && ElementCount(context.shape(kBias)) != channels) {
-    return absl::InvalidArgumentError(absl::StrCat("the bias has shape ",
-                                                   ToText(context.shape(kBias)), ", expected [",
-                                                   channels, "]"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the bias has shape ", ToText(context.shape(kBias)), ", expected [", channels, "]"));
   }
-  return std::vector<TensorType>{{.shape = geometry.OutputShape(context.shape(kInput)[0], channels)}};
+  return std::vector<TensorType>{
+      {.shape = geometry.OutputShape(context.shape(kInput)[0], channels)}};
 }
 
 // One output element at a time, straight from the definition.

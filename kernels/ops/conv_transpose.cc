@@ -73,8 +73,8 @@ absl::Status ReadSizes(const graph::Node& node, Geometry& geometry) {
       geometry.input.push_back(reach - geometry.pads_begin[d] - geometry.pads_end[d]);
     }
     if (geometry.input[d] < 1) {
-      return absl::InvalidArgumentError(absl::StrCat("an output of size ", geometry.input[d],
-                                                     " in spatial dimension ", d));
+      return absl::InvalidArgumentError(
+          absl::StrCat("an output of size ", geometry.input[d], " in spatial dimension ", d));
     }
   }
   return absl::OkStatus();
@@ -239,8 +239,7 @@ absl::StatusOr<bool> Lower(LoweringContext& context) {
     OCTET_ASSIGN_OR_RETURN(const int buffer, context.Plain(kBias));
     call.Input(DNNL_ARG_BIAS, buffer, bias);
   }
-  OCTET_ASSIGN_OR_RETURN(const int result,
-                         chain.BindOutput(context, desc, desc.dst_desc(), call));
+  OCTET_ASSIGN_OR_RETURN(const int result, chain.BindOutput(context, desc, desc.dst_desc(), call));
   call.Output(DNNL_ARG_DST, result, desc.dst_desc());
   call.Emit(dnnl::deconvolution_forward(desc), desc,
             {.macs = ElementCount(input) * weight[1] * geometry.Taps()});

@@ -32,8 +32,8 @@ Operand Zeros(Shape shape, DataType type = DataType::kFloat32) {
 
 SingleNode Node(std::string op, std::vector<std::optional<Operand>> inputs,
                 absl::flat_hash_map<std::string, graph::Attribute> attributes = {}) {
-  SingleNode node{.op = std::move(op), .inputs = std::move(inputs),
-                  .attributes = std::move(attributes)};
+  SingleNode node{
+      .op = std::move(op), .inputs = std::move(inputs), .attributes = std::move(attributes)};
   node.output.dtype = node.inputs[0]->tensor.dtype();
   return node;
 }
@@ -72,8 +72,7 @@ TEST(Gather, RefusesIndicesOutOfRange) {
     ExpectInvalid(
         Node("ScatterElements", {table, Value(Tensor::Of<int64_t>({1, 1}, {index})), one}));
     const Operand flat = Value(Tensor::Of<float>({1}, {9}));
-    ExpectInvalid(
-        Node("ScatterND", {table, Value(Tensor::Of<int64_t>({1, 2}, {index, 0})), flat}));
+    ExpectInvalid(Node("ScatterND", {table, Value(Tensor::Of<int64_t>({1, 2}, {index, 0})), flat}));
   }
   ExpectInvalid(Node("Gather", {Zeros({0, 2}), Value(Tensor::Of<int32_t>({1}, {0}))}));
 }
@@ -85,8 +84,9 @@ TEST(Gather, TakesEveryElementType) {
   EXPECT_THAT(
       Elements<int64_t>(Node("Gather", {Value(Tensor::Of<int64_t>({2}, {kMin, kMax})), indices})),
       ElementsAre(kMax, kMin, kMax));
-  EXPECT_THAT(Elements<bool>(Node("Gather", {Value(Tensor::Of<bool>({2}, {true, false})), indices})),
-              ElementsAre(false, true, false));
+  EXPECT_THAT(
+      Elements<bool>(Node("Gather", {Value(Tensor::Of<bool>({2}, {true, false})), indices})),
+      ElementsAre(false, true, false));
 }
 
 TEST(Gather, MayGiveNothing) {
@@ -173,15 +173,15 @@ TEST(Pad, RepeatsAcrossSeveralPeriods) {
 
 TEST(Expand, OfNothingAndBooleans) {
   EXPECT_EQ(ShapeOf(Node("Expand", {Zeros({1, 3}), List({0, 1})})), (Shape{0, 3}));
-  EXPECT_THAT(Elements<bool>(Node("Expand", {Value(Tensor::Of<bool>({2, 1}, {true, false})),
-                                             List({2, 2})})),
+  EXPECT_THAT(Elements<bool>(
+                  Node("Expand", {Value(Tensor::Of<bool>({2, 1}, {true, false})), List({2, 2})})),
               ElementsAre(true, true, false, false));
 }
 
 TEST(Resize, RefusesSizesThatMakeNoSense) {
   const auto resize = [](float scale) {
-    return Node("Resize", {Zeros({1, 4}), std::nullopt,
-                           Constant(Tensor::Of<float>({2}, {1, scale}))});
+    return Node("Resize",
+                {Zeros({1, 4}), std::nullopt, Constant(Tensor::Of<float>({2}, {1, scale}))});
   };
   for (const float scale : {0.0f, -1.0f, std::nanf(""), std::numeric_limits<float>::infinity()}) {
     ExpectInvalid(resize(scale));
@@ -206,13 +206,13 @@ TEST(Resize, RoundsAndSaturatesIntegers) {
 }
 
 TEST(Resize, ReadsNothingForRegionsThatAreNoNumbers) {
-  SingleNode node = Node("Resize",
-                         {Value(Tensor::Of<float>({2}, {1, 2})),
-                          Value(Tensor::Of<float>({2}, {std::nanf(""), 1e30f})), std::nullopt,
-                          List({3})},
-                         {{"mode", std::string("linear")},
-                          {"extrapolation_value", 9.0f},
-                          {"coordinate_transformation_mode", std::string("tf_crop_and_resize")}});
+  SingleNode node =
+      Node("Resize",
+           {Value(Tensor::Of<float>({2}, {1, 2})),
+            Value(Tensor::Of<float>({2}, {std::nanf(""), 1e30f})), std::nullopt, List({3})},
+           {{"mode", std::string("linear")},
+            {"extrapolation_value", 9.0f},
+            {"coordinate_transformation_mode", std::string("tf_crop_and_resize")}});
   EXPECT_THAT(Elements<float>(node), ElementsAre(9, 9, 9));
 }
 
@@ -229,8 +229,9 @@ TEST(GridSample, ReadsNothingOutsideOrForWhatIsNoNumber) {
 
 TEST(RoiAlign, RefusesHostileRegions) {
   const auto align = [](float right, int64_t batch) {
-    return Node("RoiAlign", {Zeros({1, 1, 4, 4}), Value(Tensor::Of<float>({1, 4}, {0, 0, right, 2})),
-                             Value(Tensor::Of<int64_t>({1}, {batch}))});
+    return Node("RoiAlign",
+                {Zeros({1, 1, 4, 4}), Value(Tensor::Of<float>({1, 4}, {0, 0, right, 2})),
+                 Value(Tensor::Of<int64_t>({1}, {batch}))});
   };
   EXPECT_TRUE(testing::RunSingle(align(4, 0)).ok());
   ExpectInvalid(align(4, 1));
@@ -273,8 +274,8 @@ TEST(Generators, RefuseEndlessRanges) {
 
 TEST(ReverseSequence, RefusesLengthsBeyondTheAxis) {
   for (const int64_t length : {int64_t{4}, int64_t{-1}, kMax}) {
-    ExpectInvalid(Node("ReverseSequence",
-                       {Zeros({3, 1}), Value(Tensor::Of<int64_t>({1}, {length}))}));
+    ExpectInvalid(
+        Node("ReverseSequence", {Zeros({3, 1}), Value(Tensor::Of<int64_t>({1}, {length}))}));
   }
 }
 
@@ -292,17 +293,14 @@ SingleNode Carrying(SingleNode node) {
 
 TEST(Codes, MoveUnchanged) {
   const Operand x = Codes({1, 4, 1, 2}, {1, 2, 3, 4, 5, 6, 7, 8}, 0.5f, 3);
-  EXPECT_THAT(Elements<uint8_t>(
-                  Carrying(Node("Gather", {x, Value(Tensor::Of<int64_t>({1}, {-1}))},
-                                {{"axis", int64_t{1}}}))),
+  EXPECT_THAT(Elements<uint8_t>(Carrying(Node("Gather", {x, Value(Tensor::Of<int64_t>({1}, {-1}))},
+                                              {{"axis", int64_t{1}}}))),
               ElementsAre(7, 8));
-  EXPECT_THAT(
-      Elements<uint8_t>(Carrying(Node("DepthToSpace", {x}, {{"blocksize", int64_t{2}}}))),
-      ElementsAre(1, 3, 2, 4, 5, 7, 6, 8));
+  EXPECT_THAT(Elements<uint8_t>(Carrying(Node("DepthToSpace", {x}, {{"blocksize", int64_t{2}}}))),
+              ElementsAre(1, 3, 2, 4, 5, 7, 6, 8));
   EXPECT_THAT(Elements<uint8_t>(Carrying(Node("Slice", {x, List({1}), List({2}), List({1})}))),
               ElementsAre(3, 4));
-  EXPECT_THAT(Elements<uint8_t>(
-                  Carrying(Node("Tile", {x, List({1, 1, 1, 2})}))),
+  EXPECT_THAT(Elements<uint8_t>(Carrying(Node("Tile", {x, List({1, 1, 1, 2})}))),
               ElementsAre(1, 2, 1, 2, 3, 4, 3, 4, 5, 6, 5, 6, 7, 8, 7, 8));
 }
 
@@ -310,11 +308,11 @@ TEST(Codes, PadWithTheCodeOfTheValue) {
   const Operand x = Codes({2}, {10, 20}, 0.5f, 3);
   EXPECT_THAT(Elements<uint8_t>(Carrying(Node("Pad", {x, List({1, 1})}))),
               ElementsAre(3, 10, 20, 3));
-  EXPECT_THAT(Elements<uint8_t>(Carrying(
-                  Node("Pad", {x, List({0, 1}), Constant(Tensor::Scalar<float>(2.0f))}))),
+  EXPECT_THAT(Elements<uint8_t>(
+                  Carrying(Node("Pad", {x, List({0, 1}), Constant(Tensor::Scalar<float>(2.0f))}))),
               ElementsAre(10, 20, 7));
-  EXPECT_THAT(Elements<uint8_t>(Carrying(
-                  Node("Pad", {x, List({0, 1}), Constant(Tensor::Scalar<float>(-1e9f))}))),
+  EXPECT_THAT(Elements<uint8_t>(
+                  Carrying(Node("Pad", {x, List({0, 1}), Constant(Tensor::Scalar<float>(-1e9f))}))),
               ElementsAre(10, 20, 0));
 }
 

@@ -85,8 +85,7 @@ Strides StridesOf(const graph::Node& node, const Shape& deep_shape) {
                    block, 1}};
 }
 
-absl::Status ReferenceDepthToSpace(const graph::Node& node,
-                                   std::span<const ConstTensorView> inputs,
+absl::Status ReferenceDepthToSpace(const graph::Node& node, std::span<const ConstTensorView> inputs,
                                    std::span<TensorView> outputs) {
   const Strides strides = StridesOf(node, inputs[0].shape);
   CopyStrided(ByteSize(inputs[0].dtype), strides.dims, {outputs[0].data, strides.wide},
@@ -94,8 +93,7 @@ absl::Status ReferenceDepthToSpace(const graph::Node& node,
   return absl::OkStatus();
 }
 
-absl::Status ReferenceSpaceToDepth(const graph::Node& node,
-                                   std::span<const ConstTensorView> inputs,
+absl::Status ReferenceSpaceToDepth(const graph::Node& node, std::span<const ConstTensorView> inputs,
                                    std::span<TensorView> outputs) {
   const Strides strides = StridesOf(node, outputs[0].shape);
   CopyStrided(ByteSize(inputs[0].dtype), strides.dims, {outputs[0].data, strides.deep},

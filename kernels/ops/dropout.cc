@@ -30,8 +30,7 @@ template <DataType kMask>
 absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
   OCTET_RETURN_IF_ERROR(CheckInference(context));
   OCTET_RETURN_IF_ERROR(ExpectType(context, 0, DataType::kFloat32));
-  return std::vector<TensorType>{context.input(0),
-                                 {.dtype = kMask, .shape = context.shape(0)}};
+  return std::vector<TensorType>{context.input(0), {.dtype = kMask, .shape = context.shape(0)}};
 }
 
 absl::Status Reference(const graph::Node&, std::span<const ConstTensorView> inputs,
@@ -40,8 +39,7 @@ absl::Status Reference(const graph::Node&, std::span<const ConstTensorView> inpu
     std::memcpy(outputs[0].data, inputs[0].data, outputs[0].byte_size());
   }
   if (outputs.size() > 1 && outputs[1].present()) {
-    VisitType(outputs[1].dtype,
-              [&]<typename T>() { std::ranges::fill(outputs[1].As<T>(), T{1}); });
+    VisitType(outputs[1].dtype, [&]<typename T>() { std::ranges::fill(outputs[1].As<T>(), T{1}); });
   }
   return absl::OkStatus();
 }

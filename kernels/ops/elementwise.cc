@@ -14,12 +14,15 @@ constexpr auto kAbs = [](auto x) {
   using T = decltype(x);
   if constexpr (std::is_floating_point_v<T>) return std::abs(x);
   // By unsigned arithmetic: the lowest signed value has no positive counterpart.
-  else return x < T{0} ? static_cast<T>(0 - static_cast<uint64_t>(x)) : x;
+  else
+    return x < T{0} ? static_cast<T>(0 - static_cast<uint64_t>(x)) : x;
 };
 constexpr auto kNegate = [](auto x) {
   using T = decltype(x);
-  if constexpr (std::is_floating_point_v<T>) return -x;
-  else return static_cast<T>(0 - static_cast<uint64_t>(x));
+  if constexpr (std::is_floating_point_v<T>)
+    return -x;
+  else
+    return static_cast<T>(0 - static_cast<uint64_t>(x));
 };
 constexpr auto kSign = [](auto x) {
   using T = decltype(x);
@@ -27,8 +30,10 @@ constexpr auto kSign = [](auto x) {
 };
 constexpr auto kComplement = [](auto x) {
   using T = decltype(x);
-  if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) return static_cast<T>(~x);
-  else return x;  // not reached: integers only
+  if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
+    return static_cast<T>(~x);
+  else
+    return x;  // not reached: integers only
 };
 
 constexpr auto kAcos = [](float x) { return std::acos(x); };
@@ -50,8 +55,8 @@ constexpr auto kTan = [](float x) { return std::tan(x); };
 
 absl::StatusOr<std::vector<TensorType>> InferIntegers(const InferContext& context) {
   if (!IsInteger(context.input(0).dtype)) {
-    return absl::InvalidArgumentError(absl::StrCat("input 0 must be integers, not ",
-                                                   Name(context.input(0).dtype)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("input 0 must be integers, not ", Name(context.input(0).dtype)));
   }
   return SameAsInput(context);
 }

@@ -18,8 +18,8 @@ absl::StatusOr<std::vector<TensorType>> InferExpand(const InferContext& context)
   for (const int64_t dim : wanted) {
     if (dim < 0) return absl::InvalidArgumentError(absl::StrCat("dimension ", dim));
   }
-  OCTET_ASSIGN_OR_RETURN(
-      Shape shape, BroadcastShapes(context.shape(0), Shape(wanted.begin(), wanted.end())));
+  OCTET_ASSIGN_OR_RETURN(Shape shape,
+                         BroadcastShapes(context.shape(0), Shape(wanted.begin(), wanted.end())));
   return std::vector<TensorType>{{.dtype = context.input(0).dtype, .shape = std::move(shape)}};
 }
 

@@ -44,7 +44,8 @@ absl::Status CopyRows(std::span<const Index> indices, int64_t axis_size, Bytes b
                       const std::byte* from, std::byte* to) {
   for (const Index index : indices) {
     const int64_t row = WrapIndex(index, axis_size);
-    if (row < 0) [[unlikely]] return IndexError(index, axis_size);
+    if (row < 0) [[unlikely]]
+      return IndexError(index, axis_size);
     std::memcpy(to, from + static_cast<size_t>(row) * bytes, bytes);
     to += bytes;
   }
@@ -57,8 +58,8 @@ absl::Status ReferenceGather(const graph::Node& node, std::span<const ConstTenso
   const size_t axis = AxisOf(node, data);
   const int64_t size = data.shape[axis];
   const int64_t outer = Product(data.shape, 0, axis);
-  const size_t bytes = static_cast<size_t>(Product(data.shape, axis + 1, data.shape.size())) *
-                       ByteSize(data.dtype);
+  const size_t bytes =
+      static_cast<size_t>(Product(data.shape, axis + 1, data.shape.size())) * ByteSize(data.dtype);
   return VisitIndices(inputs[kIndices], [&](auto indices) -> absl::Status {
     const std::byte* from = data.data;
     std::byte* to = outputs[0].data;
@@ -103,7 +104,8 @@ absl::Status GatherRow(std::span<const Index> indices, int64_t axis_size, int64_
                        int64_t step, const T* base, T* to) {
   for (size_t i = 0; i < indices.size(); ++i) {
     const int64_t index = WrapIndex(indices[i], axis_size);
-    if (index < 0) [[unlikely]] return IndexError(indices[i], axis_size);
+    if (index < 0) [[unlikely]]
+      return IndexError(indices[i], axis_size);
     to[i] = base[index * along + static_cast<int64_t>(i) * step];
   }
   return absl::OkStatus();

@@ -24,9 +24,8 @@ absl::StatusOr<std::vector<TensorType>> InferConstantOfShape(const InferContext&
     return absl::InvalidArgumentError(
         absl::StrCat("value must be one element, but has shape ", ToText(value->shape())));
   }
-  return std::vector<TensorType>{
-      {.dtype = value == nullptr ? DataType::kFloat32 : value->dtype(),
-       .shape = Shape(dims.begin(), dims.end())}};
+  return std::vector<TensorType>{{.dtype = value == nullptr ? DataType::kFloat32 : value->dtype(),
+                                  .shape = Shape(dims.begin(), dims.end())}};
 }
 
 absl::Status ReferenceConstantOfShape(const graph::Node& node, std::span<const ConstTensorView>,
@@ -66,7 +65,8 @@ absl::StatusOr<std::vector<TensorType>> InferRange(const InferContext& context) 
   for (int i = 0; i < 3; ++i) {
     if (context.constant(i) == nullptr) {
       return absl::UnimplementedError(
-          absl::StrCat("input ", i, " depends on the request's data, but it decides the shape of "
+          absl::StrCat("input ", i,
+                       " depends on the request's data, but it decides the shape of "
                        "the result, which must be known before the model runs"));
     }
     OCTET_RETURN_IF_ERROR(ExpectType(context, i, type));
@@ -74,12 +74,11 @@ absl::StatusOr<std::vector<TensorType>> InferRange(const InferContext& context) 
       return absl::InvalidArgumentError(absl::StrCat("input ", i, " must be one element"));
     }
   }
-  OCTET_ASSIGN_OR_RETURN(const int64_t length,
-                         VisitType(type, [&]<typename T>() -> absl::StatusOr<int64_t> {
-                           return RangeLength(context.constant(0)->As<T>()[0],
-                                              context.constant(1)->As<T>()[0],
-                                              context.constant(2)->As<T>()[0]);
-                         }));
+  OCTET_ASSIGN_OR_RETURN(
+      const int64_t length, VisitType(type, [&]<typename T>() -> absl::StatusOr<int64_t> {
+        return RangeLength(context.constant(0)->As<T>()[0], context.constant(1)->As<T>()[0],
+                           context.constant(2)->As<T>()[0]);
+      }));
   return std::vector<TensorType>{{.dtype = type, .shape = {length}}};
 }
 
@@ -156,8 +155,8 @@ absl::Status ReferenceWindow(const graph::Node& node, std::span<const ConstTenso
   const double period = std::max(node.Int("periodic", 1) != 0 ? size : size - 1, 1.0);
   for (size_t i = 0; i < to.size(); ++i) {
     const double x = 2 * std::numbers::pi * static_cast<double>(i) / period;
-    to[i] = static_cast<float>(kWindow.a0 - kWindow.a1 * std::cos(x) +
-                               kWindow.a2 * std::cos(2 * x));
+    to[i] =
+        static_cast<float>(kWindow.a0 - kWindow.a1 * std::cos(x) + kWindow.a2 * std::cos(2 * x));
   }
   return absl::OkStatus();
 }

@@ -55,13 +55,11 @@ absl::StatusOr<std::vector<TensorType>> InferGridSample(const InferContext& cont
   const Shape& image = context.shape(kImage);
   const Shape& grid = context.shape(kGrid);
   const bool fits = (image.size() == 4 || image.size() == 5) && grid.size() == image.size() &&
-                    grid[0] == image[0] &&
-                    grid.back() == static_cast<int64_t>(image.size()) - 2 &&
+                    grid[0] == image[0] && grid.back() == static_cast<int64_t>(image.size()) - 2 &&
                     Product(image, 2, image.size()) > 0;
   if (!fits) {
-    return absl::InvalidArgumentError(absl::StrCat("a grid of shape ", ToText(grid),
-                                                   " does not fit an image of shape ",
-                                                   ToText(image)));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a grid of shape ", ToText(grid), " does not fit an image of shape ", ToText(image)));
   }
   Shape shape = {image[0], image[1]};
   shape.insert(shape.end(), grid.begin() + 1, grid.end() - 1);
@@ -95,8 +93,8 @@ class AxisSampler {
   Taps At(float normalized) const {
     constexpr float kFar = 1e9f;
     const auto size = static_cast<float>(size_);
-    float x = form_.align_corners ? (normalized + 1) / 2 * (size - 1)
-                                  : ((normalized + 1) * size - 1) / 2;
+    float x =
+        form_.align_corners ? (normalized + 1) / 2 * (size - 1) : ((normalized + 1) * size - 1) / 2;
     x = x > -kFar ? std::min(x, kFar) : -kFar;  // not-a-number is far away too
     if (form_.mode == Mode::kNearest) x = std::nearbyint(x);
     if (x < lowest_ || x > highest_) {
@@ -115,9 +113,8 @@ class AxisSampler {
     const float ratio = x - left;
     const auto first = static_cast<int64_t>(left);
     if (form_.mode == Mode::kLinear) {
-      return {.count = 2,
-              .index = {Padded(first), Padded(first + 1)},
-              .weight = {1 - ratio, ratio}};
+      return {
+          .count = 2, .index = {Padded(first), Padded(first + 1)}, .weight = {1 - ratio, ratio}};
     }
     Taps taps = {.count = 4};
     for (int t = 0; t < 4; ++t) {

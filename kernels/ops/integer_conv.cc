@@ -67,9 +67,9 @@ absl::Status Convolve(const graph::Node& node, const Inputs& which,
   const int64_t in_plane = geometry.InputPlane(), out_plane = geometry.OutputPlane();
   const std::vector<int16_t> x =
       Centered(inputs[which.input], ZeroPoints(inputs, which.input_zero, 1), in_plane);
-  const std::vector<int16_t> w = Centered(
-      inputs[which.weight], ZeroPoints(inputs, which.weight_zero, out_channels),
-      group_inputs * taps);
+  const std::vector<int16_t> w =
+      Centered(inputs[which.weight], ZeroPoints(inputs, which.weight_zero, out_channels),
+               group_inputs * taps);
   std::vector<int64_t> sources(static_cast<size_t>(taps));
   for (int64_t p = 0; p < out_plane; ++p) {
     geometry.SourcesOf(p, sources);

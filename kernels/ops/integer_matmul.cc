@@ -68,9 +68,8 @@ absl::StatusOr<std::vector<TensorType>> InferQLinear(const InferContext& context
 template <typename RowDone>
 absl::Status Multiply(const Inputs& which, std::span<const ConstTensorView> inputs,
                       RowDone&& row_done) {
-  OCTET_ASSIGN_OR_RETURN(
-      const ProductShape shape,
-      ReadProductShape({}, inputs[which.left].shape, inputs[which.right].shape));
+  OCTET_ASSIGN_OR_RETURN(const ProductShape shape,
+                         ReadProductShape({}, inputs[which.left].shape, inputs[which.right].shape));
   const int64_t rows = shape.rows(), depth = shape.depth(), columns = shape.columns();
   const int64_t matrix = rows * columns;
   if (matrix == 0 || ElementCount(shape.output) == 0) return absl::OkStatus();
@@ -116,9 +115,8 @@ absl::Status ReferenceInteger(const graph::Node&, std::span<const ConstTensorVie
 absl::Status ReferenceQLinear(const graph::Node&, std::span<const ConstTensorView> inputs,
                               std::span<TensorView> outputs) {
   const Inputs& which = kQLinearMatMul;
-  OCTET_ASSIGN_OR_RETURN(
-      const ProductShape shape,
-      ReadProductShape({}, inputs[which.left].shape, inputs[which.right].shape));
+  OCTET_ASSIGN_OR_RETURN(const ProductShape shape,
+                         ReadProductShape({}, inputs[which.left].shape, inputs[which.right].shape));
   const std::vector<float> left = Scales(inputs[which.left_scale], shape.rows());
   const std::vector<float> right = Scales(inputs[which.right_scale], shape.columns());
   const float scale = inputs[which.scale].As<float>()[0];

@@ -35,10 +35,9 @@ absl::Status CheckParameter(const InferContext& context, int input, const Shape&
   OCTET_RETURN_IF_ERROR(ExpectType(context, input, DataType::kFloat32));
   OCTET_ASSIGN_OR_RETURN(const Shape both, BroadcastShapes(context.shape(input), normalized));
   if (both == normalized) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("input ", input, " has shape ",
-                                                 ToText(context.shape(input)),
-                                                 ", which does not broadcast to ",
-                                                 ToText(normalized)));
+  return absl::InvalidArgumentError(
+      absl::StrCat("input ", input, " has shape ", ToText(context.shape(input)),
+                   ", which does not broadcast to ", ToText(normalized)));
 }
 
 absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
@@ -88,9 +87,8 @@ absl::Status Reference(const graph::Node& node, std::span<const ConstTensorView>
   const bool wants_factor = outputs.size() > 2 && outputs[2].present();
   for (int64_t row = 0; row < rows.count; ++row) {
     const auto from = x.As<float>().subspan(row * rows.length, rows.length);
-    const Moments moments = kCentered
-                                ? MomentsOf(from)
-                                : Moments{.mean = 0, .variance = MeanOfSquares(from)};
+    const Moments moments =
+        kCentered ? MomentsOf(from) : Moments{.mean = 0, .variance = MeanOfSquares(from)};
     const float factor = 1 / std::sqrt(moments.variance + epsilon);
     NormalizeElements(from, moments.mean, factor, scale.data(),
                       shift.empty() ? nullptr : shift.data(),

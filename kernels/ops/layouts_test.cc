@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "gmock/gmock.h"
-#include "gtest/gtest.h"
 #include "graph/graph.h"
 #include "graph/infer.h"
+#include "gtest/gtest.h"
 #include "kernels/lowering.h"
 #include "kernels/operator.h"
 #include "kernels/weight_cache.h"

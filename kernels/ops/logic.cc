@@ -37,11 +37,10 @@ absl::StatusOr<std::vector<TensorType>> InferIntegers(const InferContext& contex
 template <auto kFunction>
 absl::Status Compare(const graph::Node&, std::span<const ConstTensorView> inputs,
                      std::span<TensorView> outputs) {
-  const BroadcastPlan plan =
-      PlanBroadcast(outputs[0].shape, {&inputs[0].shape, &inputs[1].shape});
+  const BroadcastPlan plan = PlanBroadcast(outputs[0].shape, {&inputs[0].shape, &inputs[1].shape});
   return VisitType(inputs[0].dtype, [&]<typename T>() {
-    MapPairs(plan, inputs[0].As<T>().data(), inputs[1].As<T>().data(),
-             outputs[0].As<bool>().data(), kFunction);
+    MapPairs(plan, inputs[0].As<T>().data(), inputs[1].As<T>().data(), outputs[0].As<bool>().data(),
+             kFunction);
     return absl::OkStatus();
   });
 }
@@ -147,8 +146,8 @@ absl::StatusOr<std::vector<TensorType>> InferWhere(const InferContext& context) 
 
 absl::Status Where(const graph::Node&, std::span<const ConstTensorView> inputs,
                    std::span<TensorView> outputs) {
-  const BroadcastPlan plan = PlanBroadcast(
-      outputs[0].shape, {&inputs[0].shape, &inputs[1].shape, &inputs[2].shape});
+  const BroadcastPlan plan =
+      PlanBroadcast(outputs[0].shape, {&inputs[0].shape, &inputs[1].shape, &inputs[2].shape});
   const int64_t step = plan.strides[0].back(), if_step = plan.strides[1].back();
   const int64_t then_step = plan.strides[2].back(), else_step = plan.strides[3].back();
   return VisitType(outputs[0].dtype, [&]<typename T>() {
@@ -170,8 +169,8 @@ absl::Status Where(const graph::Node&, std::span<const ConstTensorView> inputs,
   });
 }
 
-constexpr Operator Row(absl::string_view type, graph::InferFn infer,
-                       graph::ReferenceFn reference, int inputs = 2) {
+constexpr Operator Row(absl::string_view type, graph::InferFn infer, graph::ReferenceFn reference,
+                       int inputs = 2) {
   return {.schema = {.type = type,
                      .min_inputs = inputs,
                      .max_inputs = inputs,

@@ -13,9 +13,9 @@ namespace octet::kernels::ops {
 namespace {
 
 absl::StatusOr<Window> ReadLpWindow(const graph::Node& node, const Shape& input) {
-  return node.op == "GlobalLpPool" ? WholePlane(input)
-                                   : ReadWindow(node, input, node.Ints("kernel_shape"),
-                                                node.Int("ceil_mode", 0) != 0);
+  return node.op == "GlobalLpPool"
+             ? WholePlane(input)
+             : ReadWindow(node, input, node.Ints("kernel_shape"), node.Int("ceil_mode", 0) != 0);
 }
 
 absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
@@ -58,11 +58,9 @@ absl::Status Reference(const graph::Node& node, std::span<const ConstTensorView>
 }
 
 constexpr Operator Row(absl::string_view type) {
-  return {.schema = {.type = type,
-                     .min_inputs = 1,
-                     .max_inputs = 1,
-                     .infer = Infer,
-                     .reference = Reference}};
+  return {
+      .schema = {
+          .type = type, .min_inputs = 1, .max_inputs = 1, .infer = Infer, .reference = Reference}};
 }
 
 constexpr Operator kOperators[] = {Row("LpPool"), Row("GlobalLpPool")};

@@ -45,8 +45,8 @@ absl::Status Reference(const graph::Node& node, std::span<const ConstTensorView>
     const int64_t c = i % channels;
     const float* const sample = inputs[0].As<float>().data() + (i - c) * plane;
     const int64_t first = std::max<int64_t>(0, c - (response.size - 1) / 2);
-    const int64_t last = c > channels - 1 - response.size / 2 ? channels - 1
-                                                              : c + response.size / 2;
+    const int64_t last =
+        c > channels - 1 - response.size / 2 ? channels - 1 : c + response.size / 2;
     std::fill(sum.begin(), sum.end(), 0);
     for (int64_t other = first; other <= last; ++other) {
       const float* const x = sample + other * plane;
@@ -82,11 +82,8 @@ absl::StatusOr<bool> Lower(LoweringContext& context) {
 }
 
 constexpr Operator kOperators[] = {
-    {.schema = {.type = "LRN",
-                .min_inputs = 1,
-                .max_inputs = 1,
-                .infer = Infer,
-                .reference = Reference},
+    {.schema =
+         {.type = "LRN", .min_inputs = 1, .max_inputs = 1, .infer = Infer, .reference = Reference},
      .lower = Lower},
 };
 

@@ -39,8 +39,7 @@ absl::Status CheckAddend(const InferContext& context, const Shape& output) {
   if (sum == output) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("the addend has shape ",
                                                  ToText(context.shape(kAddend)),
-                                                 ", which does not broadcast to ",
-                                                 ToText(output)));
+                                                 ", which does not broadcast to ", ToText(output)));
 }
 
 // A vector's dimension of one is not part of the result.
@@ -68,9 +67,9 @@ absl::StatusOr<std::vector<TensorType>> InferGemm(const InferContext& context) {
                                                    ToText(context.shape(kLeft)), " and ",
                                                    ToText(context.shape(kRight))));
   }
-  OCTET_ASSIGN_OR_RETURN(const ProductShape product,
-                         ReadProductShape(GemmProduct(context.node()), context.shape(kLeft),
-                                          context.shape(kRight)));
+  OCTET_ASSIGN_OR_RETURN(
+      const ProductShape product,
+      ReadProductShape(GemmProduct(context.node()), context.shape(kLeft), context.shape(kRight)));
   OCTET_RETURN_IF_ERROR(CheckAddend(context, product.output));
   return std::vector<TensorType>{{.dtype = context.input(0).dtype, .shape = product.output}};
 }
@@ -87,16 +86,15 @@ void MultiplyMatrix(const MatrixProduct& product, const ProductShape& shape, con
   for (int64_t m = 0; m < rows; ++m) {
     std::fill(row.begin(), row.end(), 0);
     for (int64_t k = 0; k < depth; ++k) {
-      const auto a = static_cast<Accumulator<T>>(
-          product.transpose_left ? left[k * rows + m] : left[m * depth + k]);
+      const auto a = static_cast<Accumulator<T>>(product.transpose_left ? left[k * rows + m]
+                                                                        : left[m * depth + k]);
       const T* b = product.transpose_right ? right + k : right + k * columns;
       const int64_t step = product.transpose_right ? depth : 1;
       for (int64_t n = 0; n < columns; ++n) row[n] += a * b[n * step];
     }
     for (int64_t n = 0; n < columns; ++n) {
-      output[m * columns + n] =
-          static_cast<T>(product.alpha == 1 ? row[n]
-                                            : static_cast<Accumulator<T>>(product.alpha * row[n]));
+      output[m * columns + n] = static_cast<T>(
+          product.alpha == 1 ? row[n] : static_cast<Accumulator<T>>(product.alpha * row[n]));
     }
   }
 }
@@ -170,9 +168,8 @@ void MultiplyAndAdd(const MatrixProduct& product, const ProductShape& shape,
 
 absl::Status Reference(const MatrixProduct& product, std::span<const ConstTensorView> inputs,
                        std::span<TensorView> outputs) {
-  OCTET_ASSIGN_OR_RETURN(
-      const ProductShape shape,
-      ReadProductShape(product, inputs[kLeft].shape, inputs[kRight].shape));
+  OCTET_ASSIGN_OR_RETURN(const ProductShape shape,
+                         ReadProductShape(product, inputs[kLeft].shape, inputs[kRight].shape));
   VisitType(inputs[kLeft].dtype, [&]<typename T>() {
     // Shape inference has refused matrices of kBool.
     if constexpr (!std::is_same_v<T, bool>) MultiplyAndAdd<T>(product, shape, inputs, outputs[0]);

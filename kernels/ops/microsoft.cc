@@ -18,11 +18,10 @@ using Types = absl::StatusOr<std::vector<TensorType>>;
 
 absl::Status ExpectRank(const InferContext& context, int input, int rank) {
   if (context.has_input(input) && context.rank(input) == rank) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("input ", input, " must have ", rank, " dimensions",
-                   context.has_input(input)
-                       ? absl::StrCat(", its shape is ", ToText(context.shape(input)))
-                       : std::string(", it is missing")));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "input ", input, " must have ", rank, " dimensions",
+      context.has_input(input) ? absl::StrCat(", its shape is ", ToText(context.shape(input)))
+                               : std::string(", it is missing")));
 }
 
 Types InferFusedMatMul(const InferContext& context) {
@@ -89,9 +88,8 @@ Types InferAttention(const InferContext& context) {
   const int64_t columns = context.shape(1)[1];
   std::vector<int64_t> sizes = context.node().Ints("qkv_hidden_sizes");
   if (sizes.empty()) sizes.assign(3, columns / 3);
-  const bool positive = std::all_of(sizes.begin(), sizes.end(), [columns](int64_t size) {
-    return size > 0 && size <= columns;
-  });
+  const bool positive = std::all_of(
+      sizes.begin(), sizes.end(), [columns](int64_t size) { return size > 0 && size <= columns; });
   if (sizes.size() != 3 || !positive || sizes[0] + sizes[1] + sizes[2] != columns) {
     return absl::InvalidArgumentError(
         absl::StrCat("the weights have ", columns, " columns, which are not three projections"));
@@ -104,8 +102,8 @@ Types InferAttention(const InferContext& context) {
 Types InferMultiHeadAttention(const InferContext& context) {
   for (int i = 0; i < 3; ++i) {
     if (context.has_input(i) && context.rank(i) == 3) continue;
-    return absl::UnimplementedError(
-        absl::StrCat("input ", i, " must be [batch, length, width]; packed forms are not supported"));
+    return absl::UnimplementedError(absl::StrCat(
+        "input ", i, " must be [batch, length, width]; packed forms are not supported"));
   }
   OCTET_RETURN_IF_ERROR(CheckHeads(context.node(), context.shape(0)[2]));
   OCTET_RETURN_IF_ERROR(CheckHeads(context.node(), context.shape(2)[2]));
@@ -138,8 +136,8 @@ Types InferQuantizedProduct(const InferContext& context) {
 
 constexpr Operator Row(absl::string_view type, int min_inputs, int max_inputs,
                        graph::InferFn infer) {
-  return {.schema = {
-              .type = type, .min_inputs = min_inputs, .max_inputs = max_inputs, .infer = infer}};
+  return {
+      .schema = {.type = type, .min_inputs = min_inputs, .max_inputs = max_inputs, .infer = infer}};
 }
 
 constexpr std::array kOperators = {

@@ -1,6 +1,6 @@
-// ONNX Runtime's operators on codes (domain com.microsoft, QLinear...), as its quantizer writes them
-// in QOperator format. They have shapes here and nothing else: graph/passes/expand_qlinear.cc puts
-// DequantizeLinear, the operator on real numbers, and QuantizeLinear in their place.
+// ONNX Runtime's operators on codes (domain com.microsoft, QLinear...), as its quantizer writes
+// them in QOperator format. They have shapes here and nothing else: graph/passes/expand_qlinear.cc
+// puts DequantizeLinear, the operator on real numbers, and QuantizeLinear in their place.
 
 #include <array>
 #include <string>

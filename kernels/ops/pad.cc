@@ -117,9 +117,9 @@ absl::Status ReferencePad(const graph::Node& node, std::span<const ConstTensorVi
                           std::span<TensorView> outputs) {
   const ConstTensorView& data = inputs[kData];
   const bool has_axes = inputs.size() > kAxes && inputs[kAxes].present();
-  OCTET_ASSIGN_OR_RETURN(
-      const Pads pads, ReadPads(IntList(node, inputs, kPads, "pads"),
-                                IntList(node, inputs, kAxes, ""), has_axes, data.rank()));
+  OCTET_ASSIGN_OR_RETURN(const Pads pads,
+                         ReadPads(IntList(node, inputs, kPads, "pads"),
+                                  IntList(node, inputs, kAxes, ""), has_axes, data.rank()));
   const size_t bytes = ByteSize(data.dtype);
   std::byte fill[8] = {};
   if (inputs.size() > kValue && inputs[kValue].present()) {
@@ -170,8 +170,8 @@ bool HasBytes(const LoweringContext& context, int input) {
 
 absl::StatusOr<bool> LowerPad(LoweringContext& context) {
   const TensorType& type = context.input_type(kData);
-  const bool carries = type.quant == context.output_type(0).quant &&
-                       (!type.quant || !type.quant->axis);
+  const bool carries =
+      type.quant == context.output_type(0).quant && (!type.quant || !type.quant->axis);
   if (!carries || !HasBytes(context, kPads) || !HasBytes(context, kAxes)) {
     if (!type.quant) return false;
     return absl::UnimplementedError("input and output have different quantizers");
@@ -180,9 +180,9 @@ absl::StatusOr<bool> LowerPad(LoweringContext& context) {
     return context.has_input(input) ? Ints(context.constant(input).view())
                                     : context.node().Ints(attribute);
   };
-  OCTET_ASSIGN_OR_RETURN(
-      const Pads pads, ReadPads(list(kPads, "pads"), list(kAxes, ""), context.has_input(kAxes),
-                                static_cast<int>(type.shape.size())));
+  OCTET_ASSIGN_OR_RETURN(const Pads pads,
+                         ReadPads(list(kPads, "pads"), list(kAxes, ""), context.has_input(kAxes),
+                                  static_cast<int>(type.shape.size())));
   OCTET_ASSIGN_OR_RETURN(const int fill, FillBuffer(context));
   return LowerAxisGather(context, AxisLists(type.shape, pads, ModeOf(context.node())), fill);
 }

@@ -100,8 +100,8 @@ void Pool(const Pooling& pooling, std::span<const T> from, std::span<T> to, T ze
     window.SourcesOf(p, sources);
     const auto padding = std::remove(sources.begin(), sources.end(), -1);
     const std::span<const int64_t> taps(sources.begin(), padding);
-    const int64_t counted = pooling.include_padding ? TapsInPaddedInput(window, p)
-                                                    : static_cast<int64_t>(taps.size());
+    const int64_t counted =
+        pooling.include_padding ? TapsInPaddedInput(window, p) : static_cast<int64_t>(taps.size());
     const double padded = static_cast<double>(counted - static_cast<int64_t>(taps.size())) * zero;
     for (int64_t plane = 0; plane < planes; ++plane) {
       const T* const x = from.data() + plane * in_plane;
@@ -154,8 +154,7 @@ bool OneDnnCan(const LoweringContext& context, const Pooling& pooling) {
 }
 
 dnnl::pooling_forward::primitive_desc Describe(const LoweringContext& context,
-                                               const Pooling& pooling,
-                                               const memory::desc& source) {
+                                               const Pooling& pooling, const memory::desc& source) {
   using dnnl::algorithm;
   const Shape& output = context.output_shape(0);
   const algorithm kind = pooling.maximum           ? algorithm::pooling_max
@@ -167,11 +166,16 @@ dnnl::pooling_forward::primitive_desc Describe(const LoweringContext& context,
           ? memory::desc({output.begin(), output.end()}, type, memory::format_tag::any)
           : ChannelsLast(context.output_type(0));
   const Window& window = pooling.window;
-  return {Engine(),       dnnl::prop_kind::forward_inference,
-          kind,           source,
-          destination,    window.strides,
-          window.kernel,  window.DnnlDilations(),
-          window.pads_begin, window.DnnlPadsEnd(),
+  return {Engine(),
+          dnnl::prop_kind::forward_inference,
+          kind,
+          source,
+          destination,
+          window.strides,
+          window.kernel,
+          window.DnnlDilations(),
+          window.pads_begin,
+          window.DnnlPadsEnd(),
           BaseAttributes()};
 }
 

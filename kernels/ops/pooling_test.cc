@@ -45,8 +45,8 @@ TEST(Pooling, OfCodesKeepsTheQuantizer) {
                                    {"ceil_mode", int64_t{up}},
                                    {"count_include_pad", int64_t{include}}}};
     if (maximum) node.attributes.erase("count_include_pad");
-    node.inputs = {random.Activation({kBatch, channels, kHeight, kWidth}, random.Coin(),
-                                     random.Coin())};
+    node.inputs = {
+        random.Activation({kBatch, channels, kHeight, kWidth}, random.Coin(), random.Coin())};
     node.output = {.dtype = node.inputs[0]->tensor.dtype(), .quant = node.inputs[0]->quant};
     SCOPED_TRACE(::testing::Message() << "seed " << seed << " " << node.op << " kernel " << kernel);
     const auto actual = testing::RunSingle(node);

@@ -67,8 +67,7 @@ absl::StatusOr<bool> Lower(LoweringContext& context) {
   const dnnl::memory::desc to = ResultDesc(output, *plain);
   if (output.quant && input.dtype == DataType::kFloat32 && !input.quant &&
       from->get_inner_nblks() == 0 && from->get_submemory_offset() == 0 &&
-      from->get_dims() == to.get_dims() &&
-      from->get_strides() == to.get_strides()) {
+      from->get_dims() == to.get_dims() && from->get_strides() == to.get_strides()) {
     OCTET_ASSIGN_OR_RETURN(const int source, context.InLayout(0, *from));
     EmitInPlace(context, source, to);
     return true;

@@ -45,9 +45,9 @@ absl::StatusOr<ScaleLayout> ReadLayout(const graph::Node& node, const Shape& sha
   Shape expected = shape;
   if (layout.block > 0) expected[axis] = layout.blocks();
   if (layout.block > 0 && scale == expected) return layout;
-  return absl::InvalidArgumentError(
-      absl::StrCat("scales of shape ", ToText(scale), " do not fit the input ", ToText(shape),
-                   " along axis ", axis));
+  return absl::InvalidArgumentError(absl::StrCat("scales of shape ", ToText(scale),
+                                                 " do not fit the input ", ToText(shape),
+                                                 " along axis ", axis));
 }
 
 bool IsCodeType(DataType type) {
@@ -63,9 +63,9 @@ absl::Status CheckParameters(const InferContext& context) {
       ElementCount(context.shape(kZeroPoint)) == ElementCount(context.shape(kScale))) {
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "zero points of shape ", ToText(context.shape(kZeroPoint)), " beside scales of shape ",
-      ToText(context.shape(kScale))));
+  return absl::InvalidArgumentError(
+      absl::StrCat("zero points of shape ", ToText(context.shape(kZeroPoint)),
+                   " beside scales of shape ", ToText(context.shape(kScale))));
 }
 
 // The type of the codes: the zero point's, or ONNX's number of one in an attribute.
@@ -195,8 +195,8 @@ absl::Status ReferenceQuantize(const graph::Node& node, std::span<const ConstTen
       Convert<Code, Quantizer<Code>>(layout, scales, zero_points,
                                      inputs[kInput].As<int32_t>().data(), to);
     } else {
-      Convert<Code, Quantizer<Code>>(layout, scales, zero_points,
-                                     inputs[kInput].As<float>().data(), to);
+      Convert<Code, Quantizer<Code>>(layout, scales, zero_points, inputs[kInput].As<float>().data(),
+                                     to);
     }
   });
   return absl::OkStatus();

@@ -141,9 +141,8 @@ absl::Status Sum(const graph::Node& node, std::span<const ConstTensorView> input
     std::vector<A> sums(static_cast<size_t>(output.size()), A{0});
     const auto step = [](A& sum, T x) { sum += TermOf<kTerm>(static_cast<A>(x)); };
     if constexpr (std::is_same_v<T, float>) {
-      Accumulate(reduction, from, sums.data(), step, [](double& sum, std::span<const float> row) {
-        sum += SumOfRow<kTerm>(row);
-      });
+      Accumulate(reduction, from, sums.data(), step,
+                 [](double& sum, std::span<const float> row) { sum += SumOfRow<kTerm>(row); });
     } else {
       Accumulate(reduction, from, sums.data(), step);
     }
@@ -274,7 +273,8 @@ absl::StatusOr<bool> LowerMean(LoweringContext& context) {
   const memory::desc pooled = pooling.dst_desc();
   const bool keep = context.output_shape(0).size() == shape.size();
   OCTET_ASSIGN_OR_RETURN(const int source, context.InLayout(0, *native));
-  const int buffer = keep ? context.OutputInLayout(0, pooled) : context.Temporary(pooled.get_size());
+  const int buffer =
+      keep ? context.OutputInLayout(0, pooled) : context.Temporary(pooled.get_size());
   PrimitiveCall call(context);
   call.Input(DNNL_ARG_SRC, source, *native);
   call.Output(DNNL_ARG_DST, buffer, pooled);

@@ -17,10 +17,10 @@ using graph::Graph;
 using graph::ValueId;
 using testing::BothResults;
 using testing::Difference;
+using ::testing::ElementsAre;
 using testing::FixedInput;
 using testing::RandomTensor;
 using testing::RunBoth;
-using ::testing::ElementsAre;
 
 // The definition: each result on its own, by index arithmetic.
 std::vector<float> MeansOverMask(const Tensor& x, const std::vector<bool>& reduced) {
@@ -39,7 +39,8 @@ std::vector<float> MeansOverMask(const Tensor& x, const std::vector<bool>& reduc
     sums[static_cast<size_t>(target)] += x.As<float>()[i];
   }
   std::vector<float> means;
-  for (const double sum : sums) means.push_back(static_cast<float>(sum / static_cast<double>(count)));
+  for (const double sum : sums)
+    means.push_back(static_cast<float>(sum / static_cast<double>(count)));
   return means;
 }
 
@@ -74,9 +75,8 @@ TEST(ReduceMean, PoolsImagesInTheirLayout) {
       const ValueId x = FixedInput(graph, "x", {.shape = {2, 5, 7, 9}});
       const ValueId w = graph.AddConstant("w", RandomTensor({.shape = {channels, 5, 3, 3}}, 11));
       const ValueId y = graph.Apply("Conv", "conv", {x, w});
-      const ValueId mean =
-          graph.Apply("ReduceMean", "mean", {y},
-                      {{"axes", std::vector<int64_t>{2, 3}}, {"keepdims", keep}});
+      const ValueId mean = graph.Apply("ReduceMean", "mean", {y},
+                                       {{"axes", std::vector<int64_t>{2, 3}}, {"keepdims", keep}});
       graph.AddOutput(graph.Apply("Relu", "relu", {mean}), "y", DataType::kFloat32);
       const BothResults results = RunBoth(graph, "ReduceMean");
       ASSERT_EQ(results.actual.size(), 1u);

@@ -129,10 +129,8 @@ constexpr Operator Alias(absl::string_view type, int max_inputs, graph::InferFn 
 }
 
 constexpr Operator kOperators[] = {
-    Alias("Reshape", 2, InferReshape),
-    Alias("Flatten", 1, InferFlatten),
-    Alias("Squeeze", 2, InferSqueeze),
-    Alias("Unsqueeze", 2, InferUnsqueeze),
+    Alias("Reshape", 2, InferReshape), Alias("Flatten", 1, InferFlatten),
+    Alias("Squeeze", 2, InferSqueeze), Alias("Unsqueeze", 2, InferUnsqueeze),
     Alias("Identity", 1, SameAsInput),
 };
 

@@ -56,7 +56,8 @@ absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
   for (const int i : {kOperands.scales, kOperands.sizes}) {
     if (context.has_input(i < 0 ? context.input_count() : i) && context.constant(i) == nullptr) {
       return absl::UnimplementedError(
-          absl::StrCat("input ", i, " depends on the request's data, but it decides the shape of "
+          absl::StrCat("input ", i,
+                       " depends on the request's data, but it decides the shape of "
                        "the result, which must be known before the model runs"));
     }
   }
@@ -68,8 +69,8 @@ absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
   if (kDialect == ResizeDialect::kResize11 && context.has_input(kOperands.roi)) {
     // The values of the region may come with the request, their number may not.
     OCTET_RETURN_IF_ERROR(ExpectType(context, kOperands.roi, DataType::kFloat32));
-    lists.roi.resize(static_cast<size_t>(
-        std::min<int64_t>(ElementCount(context.shape(kOperands.roi)), 64)));
+    lists.roi.resize(
+        static_cast<size_t>(std::min<int64_t>(ElementCount(context.shape(kOperands.roi)), 64)));
   }
   OCTET_ASSIGN_OR_RETURN(const std::vector<ResizeAxis> axes,
                          ReadResizeAxes(context.node(), form, context.shape(0), lists));
@@ -168,8 +169,8 @@ void LowerInterpolation(LoweringContext& context, const ResizeForm& form,
     }
     filters = std::move(physical);
   }
-  const auto resampler = std::make_shared<const Resampler>(
-      shape, std::move(filters), StoredFill(type, form.extrapolation));
+  const auto resampler = std::make_shared<const Resampler>(shape, std::move(filters),
+                                                           StoredFill(type, form.extrapolation));
   const int target = layout ? OutputInFoundLayout(context, 0, *layout) : context.PlainOutput(0);
   std::unique_ptr<Kernel> kernel;
   if (type.dtype == DataType::kFloat32) kernel = InterpolationKernel<float>(resampler);
@@ -193,8 +194,8 @@ absl::StatusOr<bool> LowerOf(ResizeDialect dialect, LoweringContext& context) {
                       type.dtype == DataType::kInt8;
   bool known = true;
   for (int i = 1; i < context.input_count(); ++i) {
-    const bool used = i != OperandsOf(dialect).roi ||
-                      form.coordinates == CoordinateMode::kTfCropAndResize;
+    const bool used =
+        i != OperandsOf(dialect).roi || form.coordinates == CoordinateMode::kTfCropAndResize;
     known = known && (!used || !context.has_input(i) ||
                       (context.is_constant(i) && context.constant(i).has_bytes()));
   }

@@ -28,8 +28,7 @@ absl::Status CheckImage(const InferContext& context, int64_t region_size) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(absl::StrCat("regions of shape ", ToText(regions),
-                                                 " do not fit an image of shape ",
-                                                 ToText(image)));
+                                                 " do not fit an image of shape ", ToText(image)));
 }
 
 std::vector<TensorType> Pooled(const InferContext& context, int64_t height, int64_t width) {
@@ -53,12 +52,12 @@ absl::StatusOr<std::vector<TensorType>> InferRoiAlign(const InferContext& contex
   const int64_t samples = node.Int("sampling_ratio", 0);
   const std::string mode = node.String("mode", "avg");
   if (context.shape(kBatchIndices) != Shape{context.shape(kRegions)[0]}) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("batch_indices of shape ", ToText(context.shape(kBatchIndices)), " for ",
-                     context.shape(kRegions)[0], " regions"));
+    return absl::InvalidArgumentError(absl::StrCat("batch_indices of shape ",
+                                                   ToText(context.shape(kBatchIndices)), " for ",
+                                                   context.shape(kRegions)[0], " regions"));
   }
-  if (height < 1 || height > kLargestOutput || width < 1 || width > kLargestOutput ||
-      samples < 0 || samples > kMostSamples || (mode != "avg" && mode != "max")) {
+  if (height < 1 || height > kLargestOutput || width < 1 || width > kLargestOutput || samples < 0 ||
+      samples > kMostSamples || (mode != "avg" && mode != "max")) {
     return absl::InvalidArgumentError(absl::StrCat("output of ", height, " by ", width,
                                                    ", sampling_ratio ", samples, ", mode ", mode));
   }
@@ -113,8 +112,7 @@ absl::StatusOr<Region> ReadRegion(const graph::Node& node, bool half_pixel, cons
   };
   if (!fits(height, image[2]) || !fits(width, image[3])) {
     return absl::InvalidArgumentError(absl::StrCat("a region of ", height, " by ", width,
-                                                   " in an image of ", image[2], " by ",
-                                                   image[3]));
+                                                   " in an image of ", image[2], " by ", image[3]));
   }
   const int64_t samples = node.Int("sampling_ratio", 0);
   region.rows = samples > 0 ? samples : static_cast<int64_t>(std::ceil(region.bin_height));
@@ -179,8 +177,8 @@ absl::Status ReferenceRoiAlign(const graph::Node& node, std::span<const ConstTen
     for (int64_t bin = 0; bin < bins; ++bin) {
       SampleBin(region, bin / shape[3], bin % shape[3], image, samples);
       for (int64_t c = 0; c < channels; ++c) {
-        to[c * bins + bin] = maximum ? Maximum(samples, from + c * plane)
-                                     : Average(samples, from + c * plane);
+        to[c * bins + bin] =
+            maximum ? Maximum(samples, from + c * plane) : Average(samples, from + c * plane);
       }
     }
   }
@@ -228,10 +226,10 @@ absl::Status ReferenceMaxRoiPool(const graph::Node& node, std::span<const ConstT
         inputs[kImage].As<float>().data() + static_cast<int64_t>(region[0]) * channels * plane;
     for (int64_t c = 0; c < channels; ++c, from += plane) {
       for (int64_t bin = 0; bin < shape[2] * shape[3]; ++bin) {
-        const auto [top, bottom] = BinRange(region[2] * scale, region[4] * scale,
-                                            bin / shape[3], shape[2], image[2]);
-        const auto [left, right] = BinRange(region[1] * scale, region[3] * scale,
-                                            bin % shape[3], shape[3], image[3]);
+        const auto [top, bottom] =
+            BinRange(region[2] * scale, region[4] * scale, bin / shape[3], shape[2], image[2]);
+        const auto [left, right] =
+            BinRange(region[1] * scale, region[3] * scale, bin % shape[3], shape[3], image[3]);
         float maximum = top < bottom && left < right ? from[top * image[3] + left] : 0;
         for (int64_t y = top; y < bottom; ++y) {
           for (int64_t x = left; x < right; ++x) {

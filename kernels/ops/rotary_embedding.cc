@@ -46,8 +46,8 @@ absl::StatusOr<Rotation> ReadRotation(const graph::Node& node, const Shape& shap
   const int64_t given = node.Int("rotary_embedding_dim", 0);
   const int64_t rotated = given == 0 ? rotation.size : given;
   if (rotated < 0 || rotated > rotation.size || rotated % 2 != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("cannot rotate ", rotated, " of ",
-                                                   rotation.size, " elements in pairs"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot rotate ", rotated, " of ", rotation.size, " elements in pairs"));
   }
   rotation.pairs = rotated / 2;
   return rotation;
@@ -64,17 +64,16 @@ absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
   const bool by_position = context.has_input(kPositions);
   if (by_position && context.shape(kPositions) != tokens) {
     return absl::InvalidArgumentError(absl::StrCat("position_ids has shape ",
-                                                   ToText(context.shape(kPositions)),
-                                                   ", expected ", ToText(tokens)));
+                                                   ToText(context.shape(kPositions)), ", expected ",
+                                                   ToText(tokens)));
   }
   for (const int input : {kCosine, kSine}) {
     const Shape& cache = context.shape(input);
-    const bool fits = by_position
-                          ? cache.size() == 2 && cache[1] == rotation.pairs
-                          : cache == Shape{rotation.batch, rotation.tokens, rotation.pairs};
+    const bool fits = by_position ? cache.size() == 2 && cache[1] == rotation.pairs
+                                  : cache == Shape{rotation.batch, rotation.tokens, rotation.pairs};
     if (!fits || cache != context.shape(kCosine)) {
-      return absl::InvalidArgumentError(absl::StrCat("a cache of shape ", ToText(cache), " for ",
-                                                     rotation.pairs, " pairs"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("a cache of shape ", ToText(cache), " for ", rotation.pairs, " pairs"));
     }
   }
   return SameAsInput(context);

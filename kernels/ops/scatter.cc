@@ -1,5 +1,5 @@
-// ScatterElements (Scatter before opset 11), ScatterND and TensorScatter. Indices come with the request: every one
-// is checked before it is written through.
+// ScatterElements (Scatter before opset 11), ScatterND and TensorScatter. Indices come with the
+// request: every one is checked before it is written through.
 
 #include <algorithm>
 #include <cstring>
@@ -67,8 +67,7 @@ absl::Status CheckCommon(const InferContext& context) {
 absl::Status DoesNotFit(const InferContext& context) {
   return absl::InvalidArgumentError(absl::StrCat(
       "indices of shape ", ToText(context.shape(kIndices)), " and updates of shape ",
-      ToText(context.shape(kUpdates)), " do not fit data of shape ",
-      ToText(context.shape(kData))));
+      ToText(context.shape(kUpdates)), " do not fit data of shape ", ToText(context.shape(kData))));
 }
 
 void CopyData(std::span<const ConstTensorView> inputs, std::span<TensorView> outputs) {
@@ -104,7 +103,8 @@ absl::Status ScatterElements(const Shape& data, size_t axis, const Shape& shape,
     for (size_t d = 0; d < last; ++d) base += d == axis ? 0 : position[d] * strides[d];
     for (int64_t i = 0; i < row; ++i, ++done) {
       const int64_t index = WrapIndex(indices[done], data[axis]);
-      if (index < 0) [[unlikely]] return IndexError(indices[done], data[axis]);
+      if (index < 0) [[unlikely]]
+        return IndexError(indices[done], data[axis]);
       T& element = to[base + index * strides[axis] + i * step];
       element = reduce(element, updates[done]);
     }
@@ -219,8 +219,8 @@ absl::Status ReferenceTensorScatter(const graph::Node& node,
   if (inputs.size() > kWriteIndices && inputs[kWriteIndices].present()) {
     starts = Ints(inputs[kWriteIndices]);
   }
-  const size_t row = static_cast<size_t>(Product(cache, axis + 1, cache.size())) *
-                     ByteSize(inputs[kData].dtype);
+  const size_t row =
+      static_cast<size_t>(Product(cache, axis + 1, cache.size())) * ByteSize(inputs[kData].dtype);
   const int64_t entries = Product(cache, 1, axis), size = cache[axis], rows = update[axis];
   const std::byte* from = inputs[kUpdate].data;
   std::byte* to = outputs[0].data;
@@ -239,11 +239,9 @@ absl::Status ReferenceTensorScatter(const graph::Node& node,
 
 constexpr Operator Scattering(absl::string_view type, graph::InferFn infer,
                               graph::ReferenceFn reference) {
-  return {.schema = {.type = type,
-                     .min_inputs = 3,
-                     .max_inputs = 3,
-                     .infer = infer,
-                     .reference = reference}};
+  return {
+      .schema = {
+          .type = type, .min_inputs = 3, .max_inputs = 3, .infer = infer, .reference = reference}};
 }
 
 constexpr Operator kOperators[] = {

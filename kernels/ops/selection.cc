@@ -19,7 +19,8 @@ namespace {
 
 absl::Status DataDependent(int input) {
   return absl::UnimplementedError(
-      absl::StrCat("input ", input, " depends on the request's data, but it decides the shape of "
+      absl::StrCat("input ", input,
+                   " depends on the request's data, but it decides the shape of "
                    "the result, which must be known before the model runs"));
 }
 
@@ -34,10 +35,9 @@ absl::StatusOr<std::vector<TensorType>> InferTopK(const InferContext& context) {
   }
   TensorType values = {.dtype = context.input(0).dtype, .shape = context.shape(0)};
   if (k.size() != 1 || k[0] < 0 || k[0] > values.shape[axis]) {
-    return absl::InvalidArgumentError(absl::StrCat("k must be one number from 0 to ",
-                                                   values.shape[axis],
-                                                   k.size() == 1 ? absl::StrCat(", not ", k[0])
-                                                                 : ""));
+    return absl::InvalidArgumentError(
+        absl::StrCat("k must be one number from 0 to ", values.shape[axis],
+                     k.size() == 1 ? absl::StrCat(", not ", k[0]) : ""));
   }
   values.shape[axis] = k[0];
   return std::vector<TensorType>{values, {.dtype = DataType::kInt64, .shape = values.shape}};
@@ -131,8 +131,8 @@ absl::StatusOr<std::vector<TensorType>> InferOneHot(const InferContext& context)
       VisitType(depth->dtype(), [&]<typename T>() { return AsIndex(depth->As<T>()[0]); });
   if (size < 0) return absl::InvalidArgumentError(absl::StrCat("depth ", size));
   Shape shape = context.shape(kIndices);
-  OCTET_ASSIGN_OR_RETURN(const int axis, NormalizeAxis(context.node().Int("axis", -1),
-                                                       context.rank(kIndices) + 1));
+  OCTET_ASSIGN_OR_RETURN(const int axis,
+                         NormalizeAxis(context.node().Int("axis", -1), context.rank(kIndices) + 1));
   shape.insert(shape.begin() + axis, size);
   return std::vector<TensorType>{{.dtype = context.input(kValues).dtype, .shape = shape}};
 }
@@ -140,8 +140,8 @@ absl::StatusOr<std::vector<TensorType>> InferOneHot(const InferContext& context)
 absl::Status ReferenceOneHot(const graph::Node& node, std::span<const ConstTensorView> inputs,
                              std::span<TensorView> outputs) {
   const Shape& shape = outputs[0].shape;
-  OCTET_ASSIGN_OR_RETURN(const int axis, NormalizeAxis(node.Int("axis", -1),
-                                                       static_cast<int>(shape.size())));
+  OCTET_ASSIGN_OR_RETURN(const int axis,
+                         NormalizeAxis(node.Int("axis", -1), static_cast<int>(shape.size())));
   const int64_t depth = shape[axis];
   const int64_t inner = Product(shape, static_cast<size_t>(axis) + 1, shape.size());
   return VisitType(outputs[0].dtype, [&]<typename T>() {
@@ -179,8 +179,7 @@ std::vector<int64_t> TrueIndices(const ConstTensorView& view) {
 absl::StatusOr<std::vector<TensorType>> InferNonZero(const InferContext& context) {
   if (context.constant(0) == nullptr) return DataDependent(0);
   const auto count = static_cast<int64_t>(TrueIndices(context.constant(0)->view()).size());
-  return std::vector<TensorType>{
-      {.dtype = DataType::kInt64, .shape = {context.rank(0), count}}};
+  return std::vector<TensorType>{{.dtype = DataType::kInt64, .shape = {context.rank(0), count}}};
 }
 
 absl::Status ReferenceNonZero(const graph::Node&, std::span<const ConstTensorView> inputs,

@@ -27,8 +27,7 @@ Bounds ReadBounds(const graph::Node& node, int64_t rank) {
 
 absl::StatusOr<std::vector<TensorType>> InferShape(const InferContext& context) {
   const Bounds bounds = ReadBounds(context.node(), context.rank(0));
-  return std::vector<TensorType>{
-      {.dtype = DataType::kInt64, .shape = {bounds.end - bounds.begin}}};
+  return std::vector<TensorType>{{.dtype = DataType::kInt64, .shape = {bounds.end - bounds.begin}}};
 }
 
 absl::Status ReferenceShape(const graph::Node& node, std::span<const ConstTensorView> inputs,

@@ -63,17 +63,16 @@ absl::StatusOr<Ranges> ReadRanges(const Shape& shape, SliceLists lists) {
   }
   if (lists.steps.empty()) lists.steps.assign(count, 1);
   if (lists.ends.size() != count || lists.axes.size() != count || lists.steps.size() != count) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(count, " starts, ", lists.ends.size(), " ends, ", lists.axes.size(),
-                     " axes and ", lists.steps.size(), " steps do not match"));
+    return absl::InvalidArgumentError(absl::StrCat(count, " starts, ", lists.ends.size(), " ends, ",
+                                                   lists.axes.size(), " axes and ",
+                                                   lists.steps.size(), " steps do not match"));
   }
   OCTET_ASSIGN_OR_RETURN(const std::vector<int> axes,
                          NormalizeAxes(lists.axes, static_cast<int>(shape.size())));
   Ranges ranges = Everything(shape);
   for (size_t i = 0; i < count; ++i) {
     if (lists.steps[i] == 0) return absl::InvalidArgumentError("a step is zero");
-    ranges[axes[i]] =
-        ClampRange(lists.starts[i], lists.ends[i], lists.steps[i], shape[axes[i]]);
+    ranges[axes[i]] = ClampRange(lists.starts[i], lists.ends[i], lists.steps[i], shape[axes[i]]);
   }
   return ranges;
 }
@@ -89,8 +88,8 @@ absl::StatusOr<std::vector<TensorType>> InferSlice(const InferContext& context) 
 }
 
 // Row-major parts of a row-major tensor.
-void CopyPart(const Ranges& ranges, const Shape& shape, size_t element_bytes,
-              const std::byte* from, std::byte* to) {
+void CopyPart(const Ranges& ranges, const Shape& shape, size_t element_bytes, const std::byte* from,
+              std::byte* to) {
   const Shape counts = CountsOf(ranges);
   Shape strides = RowMajorStrides(shape);
   int64_t offset = 0;
@@ -104,12 +103,11 @@ void CopyPart(const Ranges& ranges, const Shape& shape, size_t element_bytes,
 
 absl::Status ReferenceSlice(const graph::Node& node, std::span<const ConstTensorView> inputs,
                             std::span<TensorView> outputs) {
-  OCTET_ASSIGN_OR_RETURN(
-      const Ranges ranges,
-      ReadRanges(inputs[0].shape, {.starts = IntList(node, inputs, 1, "starts"),
-                                   .ends = IntList(node, inputs, 2, "ends"),
-                                   .axes = IntList(node, inputs, 3, "axes"),
-                                   .steps = IntList(node, inputs, 4, "steps")}));
+  OCTET_ASSIGN_OR_RETURN(const Ranges ranges,
+                         ReadRanges(inputs[0].shape, {.starts = IntList(node, inputs, 1, "starts"),
+                                                      .ends = IntList(node, inputs, 2, "ends"),
+                                                      .axes = IntList(node, inputs, 3, "axes"),
+                                                      .steps = IntList(node, inputs, 4, "steps")}));
   CopyPart(ranges, inputs[0].shape, ByteSize(inputs[0].dtype), inputs[0].data, outputs[0].data);
   return absl::OkStatus();
 }
@@ -170,8 +168,7 @@ absl::StatusOr<bool> LowerSlice(LoweringContext& context) {
     }
   }
   lists = {read(1, "starts"), read(2, "ends"), read(3, "axes"), read(4, "steps")};
-  OCTET_ASSIGN_OR_RETURN(const Ranges ranges,
-                         ReadRanges(context.input_shape(0), std::move(lists)));
+  OCTET_ASSIGN_OR_RETURN(const Ranges ranges, ReadRanges(context.input_shape(0), std::move(lists)));
   return LowerParts(context, {ranges});
 }
 
@@ -215,9 +212,8 @@ absl::StatusOr<std::vector<TensorType>> InferSplit(const InferContext& context) 
   if (sizes.empty()) {
     const bool counted = node.Has("num_outputs");
     if (outputs == 0 || (counted && node.Int("num_outputs", 0) != outputs)) {
-      return absl::InvalidArgumentError(absl::StrCat("num_outputs is ",
-                                                     node.Int("num_outputs", 0), ", but there are ",
-                                                     outputs, " outputs"));
+      return absl::InvalidArgumentError(absl::StrCat("num_outputs is ", node.Int("num_outputs", 0),
+                                                     ", but there are ", outputs, " outputs"));
     }
     if (!counted && dim % outputs != 0) {
       return absl::InvalidArgumentError(

@@ -114,8 +114,7 @@ absl::StatusOr<bool> Lower(LoweringContext& context) {
   if (output.quant && (output.quant->axis || output.quant->zero_points[0] != 0)) {
     return absl::UnimplementedError("results of Softmax are quantized with a zero point of 0");
   }
-  OCTET_ASSIGN_OR_RETURN(const Extent extent,
-                         ReadExtent<kFlattens>(context.node(), input.shape));
+  OCTET_ASSIGN_OR_RETURN(const Extent extent, ReadExtent<kFlattens>(context.node(), input.shape));
   dnnl::primitive_attr attributes = BaseAttributes();
   if (output.quant) attributes.set_scales_mask(DNNL_ARG_DST, 0);
   const memory::desc from = BlockDesc(extent, StorageType(input));

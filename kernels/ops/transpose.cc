@@ -39,8 +39,7 @@ absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
   for (int d = 0; valid && d < rank; ++d) valid = sorted[d] == d;
   if (!valid) {
     return absl::InvalidArgumentError(absl::StrCat("perm [", absl::StrJoin(permutation, ","),
-                                                   "] is no permutation of ", rank,
-                                                   " dimensions"));
+                                                   "] is no permutation of ", rank, " dimensions"));
   }
   return std::vector<TensorType>{
       {.dtype = context.input(0).dtype, .shape = Permute(context.shape(0), permutation)}};

@@ -60,9 +60,9 @@ absl::StatusOr<std::vector<TensorType>> InferReverseSequence(const InferContext&
   const int64_t batch = context.node().Int("batch_axis", 1);
   const int64_t time = context.node().Int("time_axis", 0);
   if (context.rank(0) < 2 || batch < 0 || batch > 1 || time != 1 - batch) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("batch_axis ", batch, " and time_axis ", time, " of shape ",
-                     ToText(context.shape(0)), "; they must be 0 and 1 or 1 and 0"));
+    return absl::InvalidArgumentError(absl::StrCat("batch_axis ", batch, " and time_axis ", time,
+                                                   " of shape ", ToText(context.shape(0)),
+                                                   "; they must be 0 and 1 or 1 and 0"));
   }
   OCTET_RETURN_IF_ERROR(ExpectIndices(context, 1));
   if (context.shape(1) != Shape{context.shape(0)[batch]}) {

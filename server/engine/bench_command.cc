@@ -39,10 +39,10 @@ absl::StatusOr<std::vector<double>> Measure(runtime::PlanRunner& runner,
 }  // namespace
 
 absl::Status Bench(const BenchOptions& options, Console& console) {
-  OCTET_ASSIGN_OR_RETURN(const runtime::PreparedModel model,
-                         runtime::PrepareModel(options.model.path,
-                                               ToLoadOptions(options.model.settings,
-                                                             options.threads)));
+  OCTET_ASSIGN_OR_RETURN(
+      const runtime::PreparedModel model,
+      runtime::PrepareModel(options.model.path,
+                            ToLoadOptions(options.model.settings, options.threads)));
   OCTET_ASSIGN_OR_RETURN(std::vector<Shape> shapes, ShapesFor(model, options.shapes));
   if (model.batchable) shapes = graph::WithFirstDim(shapes, options.batch);
   if (!model.batchable && options.batch != 1) {
@@ -55,8 +55,7 @@ absl::Status Bench(const BenchOptions& options, Console& console) {
   OCTET_ASSIGN_OR_RETURN(runtime::PlanRunner runner, runtime::PlanRunner::Create(plan));
   const std::vector<Tensor> inputs = ExampleInputs(model, shapes);
   OCTET_RETURN_IF_ERROR(Measure(runner, inputs, options.seconds / 5).status());  // warm up
-  OCTET_ASSIGN_OR_RETURN(const std::vector<double> runs,
-                         Measure(runner, inputs, options.seconds));
+  OCTET_ASSIGN_OR_RETURN(const std::vector<double> runs, Measure(runner, inputs, options.seconds));
   const double median = runs[runs.size() / 2];
   console.out << absl::StrFormat(
       "runs %d  batch %d  threads %d\n"

@@ -11,9 +11,9 @@ absl::StatusOr<std::vector<Shape>> ShapesFor(const runtime::PreparedModel& model
                                              const std::vector<InputShape>& given) {
   std::vector<Shape> shapes = model.example_shapes;
   for (const InputShape& entry : given) {
-    const auto found = std::find_if(
-        model.inputs.begin(), model.inputs.end(),
-        [&](const runtime::TensorSpec& input) { return input.name == entry.input; });
+    const auto found =
+        std::find_if(model.inputs.begin(), model.inputs.end(),
+                     [&](const runtime::TensorSpec& input) { return input.name == entry.input; });
     if (found == model.inputs.end()) {
       return absl::InvalidArgumentError(absl::StrCat("the model has no input ", entry.input));
     }

@@ -11,8 +11,8 @@
 
 namespace octet::server {
 
-// The shapes given by name, and the model's example shapes for the other inputs. InvalidArgument if a
-// name is unknown or a fixed dimension differs.
+// The shapes given by name, and the model's example shapes for the other inputs. InvalidArgument if
+// a name is unknown or a fixed dimension differs.
 absl::StatusOr<std::vector<Shape>> ShapesFor(const runtime::PreparedModel& model,
                                              const std::vector<InputShape>& given);
 

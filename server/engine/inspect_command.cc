@@ -43,10 +43,9 @@ void Print(const runtime::Plan& plan, const std::vector<Row>& rows, size_t weigh
                                  "operator", "kernel", "layout", "MACs", "bytes out");
   for (const Row& row : rows) {
     const kernels::Step& step = *row.step;
-    console.out << absl::StrFormat("%9.1f  %-40.40s %-20s %-34s %-13s %12d %10d\n",
-                                   row.microseconds, step.node, step.op,
-                                   step.kernel->implementation(), step.layout, step.macs,
-                                   row.bytes);
+    console.out << absl::StrFormat(
+        "%9.1f  %-40.40s %-20s %-34s %-13s %12d %10d\n", row.microseconds, step.node, step.op,
+        step.kernel->implementation(), step.layout, step.macs, row.bytes);
     total += row.microseconds;
     macs += step.macs;
     if (step.int8) int8_macs += step.macs;
@@ -60,8 +59,7 @@ void Print(const runtime::Plan& plan, const std::vector<Row>& rows, size_t weigh
       "scratchpad      %d bytes\n",
       total, kTimedRuns, rows.size(), macs,
       macs == 0 ? 0.0 : 100.0 * static_cast<double>(int8_macs) / static_cast<double>(macs),
-      weight_bytes, plan.memory.arena_bytes, plan.memory.naive_bytes,
-      plan.program.scratch_bytes);
+      weight_bytes, plan.memory.arena_bytes, plan.memory.naive_bytes, plan.program.scratch_bytes);
 }
 
 }  // namespace

@@ -79,9 +79,8 @@ Execution ResolveExecution(const ExecutionConfig& config) {
   const int cores = UsableCores();
   Execution execution;
   execution.threads_per_stream = config.threads_per_stream > 0 ? config.threads_per_stream : 1;
-  execution.streams = config.streams > 0
-                          ? config.streams
-                          : std::max(1, cores / execution.threads_per_stream);
+  execution.streams =
+      config.streams > 0 ? config.streams : std::max(1, cores / execution.threads_per_stream);
   return execution;
 }
 

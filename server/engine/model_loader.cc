@@ -19,18 +19,17 @@ void LogLoaded(const ModelSource& source, const runtime::CompiledModel& model) {
   }
   const auto saved = static_cast<int64_t>(memory.float32_weight_bytes) -
                      static_cast<int64_t>(memory.served_weight_bytes);
-  LogInfo("model loaded",
-          {{"model", source.name},
-           {"version", source.version},
-           {"mode", summary.mode},
-           {"calibration", summary.calibration},
-           {"seconds", summary.load_seconds},
-           {"int8_mac_share", summary.int8_mac_share},
-           {"output_sqnr_db", summary.output_sqnr_db},
-           {"kernels", summary.kernels},
-           {"float32_weight_bytes", memory.float32_weight_bytes},
-           {"served_weight_bytes", memory.served_weight_bytes},
-           {"saved_bytes", saved}});
+  LogInfo("model loaded", {{"model", source.name},
+                           {"version", source.version},
+                           {"mode", summary.mode},
+                           {"calibration", summary.calibration},
+                           {"seconds", summary.load_seconds},
+                           {"int8_mac_share", summary.int8_mac_share},
+                           {"output_sqnr_db", summary.output_sqnr_db},
+                           {"kernels", summary.kernels},
+                           {"float32_weight_bytes", memory.float32_weight_bytes},
+                           {"served_weight_bytes", memory.served_weight_bytes},
+                           {"saved_bytes", saved}});
 }
 
 }  // namespace

@@ -3,8 +3,8 @@
 //   measured_model MODEL SAMPLES.npz MODE BATCH      MODE: fp32 | int8 | int8-all | dynamic
 //
 // int8-all keeps every layer in int8, whatever that does to the outputs: for models of random
-// weights, whose accuracy means nothing. Prints "ready"; then for each line "SECONDS" on the standard input runs the model on one thread
-// for that long and prints the median seconds of a run.
+// weights, whose accuracy means nothing. Prints "ready"; then for each line "SECONDS" on the
+// standard input runs the model on one thread for that long and prints the median seconds of a run.
 
 #include <algorithm>
 #include <chrono>
@@ -32,8 +32,7 @@ absl::StatusOr<std::vector<Tensor>> Batch(const runtime::CalibrationData& data, 
   for (size_t i = 0; i < data.samples[0].size(); ++i) {
     Shape shape = data.samples[0][i].shape();
     shape[0] = batch;
-    OCTET_ASSIGN_OR_RETURN(Tensor tensor,
-                           Tensor::Allocate(data.samples[0][i].dtype(), shape));
+    OCTET_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Allocate(data.samples[0][i].dtype(), shape));
     const size_t row = data.samples[0][i].byte_size();
     for (int64_t b = 0; b < batch; ++b) {
       const Tensor& sample = data.samples[static_cast<size_t>(b) % data.samples.size()][i];
@@ -45,8 +44,8 @@ absl::StatusOr<std::vector<Tensor>> Batch(const runtime::CalibrationData& data, 
 }
 
 // Copying the inputs in is part of a run, as it is for other engines.
-absl::StatusOr<double> MedianSeconds(runtime::PlanRunner& runner,
-                                     const std::vector<Tensor>& inputs, double seconds) {
+absl::StatusOr<double> MedianSeconds(runtime::PlanRunner& runner, const std::vector<Tensor>& inputs,
+                                     double seconds) {
   std::vector<double> runs;
   const Clock::time_point start = Clock::now();
   for (Clock::time_point begin = start;
@@ -73,9 +72,9 @@ absl::Status Run(const std::vector<std::string>& arguments) {
   if (arguments[2] == "int8-all") options.quantization.target_sqnr_db = 0;
   OCTET_ASSIGN_OR_RETURN(const runtime::PreparedModel model,
                          runtime::PrepareModel(arguments[0], options));
-  OCTET_ASSIGN_OR_RETURN(const runtime::CalibrationData data,
-                         runtime::ReadCalibrationData(arguments[1], model.inputs,
-                                                      model.batchable, 64));
+  OCTET_ASSIGN_OR_RETURN(
+      const runtime::CalibrationData data,
+      runtime::ReadCalibrationData(arguments[1], model.inputs, model.batchable, 64));
   OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> inputs, Batch(data, batch));
   std::vector<Shape> shapes;
   for (const Tensor& input : inputs) shapes.push_back(input.shape());

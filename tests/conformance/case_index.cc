@@ -20,8 +20,7 @@ absl::StatusOr<std::vector<std::string>> Lines(const std::string& path) {
   return std::vector<std::string>(absl::StrSplit(text, '\n', absl::SkipEmpty()));
 }
 
-absl::StatusOr<std::vector<Tensor>> ReadTensors(const std::string& folder,
-                                                absl::string_view kind) {
+absl::StatusOr<std::vector<Tensor>> ReadTensors(const std::string& folder, absl::string_view kind) {
   std::vector<Tensor> tensors;
   for (int i = 0;; ++i) {
     const std::string path = absl::StrCat(folder, "/", kind, "_", i, ".pb");

@@ -53,8 +53,8 @@ std::optional<std::string> UnclaimedOperator(const Case& test) {
   return std::nullopt;
 }
 
-absl::Status Compare(const Case& test, const graph::Graph& graph,
-                     const std::vector<Tensor>& actual, const std::vector<Tensor>& expected) {
+absl::Status Compare(const Case& test, const graph::Graph& graph, const std::vector<Tensor>& actual,
+                     const std::vector<Tensor>& expected) {
   if (actual.size() != expected.size()) {
     return absl::InternalError(
         absl::StrCat("has ", actual.size(), " outputs, expected ", expected.size()));
@@ -89,8 +89,7 @@ absl::Status RunAsPlan(const Case& test, graph::Graph graph, const DataSet& data
   for (const Tensor& input : data.inputs) shapes.push_back(input.shape());
   OCTET_ASSIGN_OR_RETURN(const graph::Graph concrete, graph::Specialize(graph, shapes));
   kernels::WeightCache weights;
-  OCTET_ASSIGN_OR_RETURN(const kernels::Program program,
-                         kernels::LowerGraph(concrete, weights));
+  OCTET_ASSIGN_OR_RETURN(const kernels::Program program, kernels::LowerGraph(concrete, weights));
   for (const kernels::Step& step : program.steps) {
     result.macs += step.macs;
     if (step.int8) result.int8_macs += step.macs;
@@ -102,9 +101,8 @@ absl::Status RunAsPlan(const Case& test, graph::Graph graph, const DataSet& data
 
 absl::Status RunCase(const Case& test, SuiteResult& result) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<DataSet> sets, ReadDataSets(test));
-  OCTET_ASSIGN_OR_RETURN(
-      const graph::ImportedModel model,
-      graph::ImportOnnxFile(test.folder + "/model.onnx", kernels::Registry()));
+  OCTET_ASSIGN_OR_RETURN(const graph::ImportedModel model,
+                         graph::ImportOnnxFile(test.folder + "/model.onnx", kernels::Registry()));
   for (const DataSet& data : sets) {
     OCTET_RETURN_IF_ERROR(Annotate(RunByReference(test, model.graph, data), "reference"));
     OCTET_RETURN_IF_ERROR(Annotate(RunAsPlan(test, model.graph, data, result), "plan"));

@@ -26,10 +26,12 @@ constexpr char kIntroduction[] =
     "shapes must be constants, or computed from constants and shapes. `Constant` is read by the\n"
     "importer.\n\n"
     "- **Opsets**: the meanings that are known; a meaning holds until the next one.\n"
-    "- **Kernel**: *oneDNN* for operators with kernels of their own (in forms that no kernel takes,\n"
+    "- **Kernel**: *oneDNN* for operators with kernels of their own (in forms that no kernel "
+    "takes,\n"
     "  the plain implementation runs), *plain* for the others, *spelled out* for those that are\n"
     "  replaced by simpler operators when the model is loaded.\n"
-    "- **int8**: *computes* multiplies in int8; *combines* works on codes with a quantizer for each\n"
+    "- **int8**: *computes* multiplies in int8; *combines* works on codes with a quantizer for "
+    "each\n"
     "  operand; *carries* moves codes unchanged; empty: runs in float32.\n\n"
     "| Operator | Opsets | Kernel | int8 |\n"
     "| --- | --- | --- | --- |\n";
@@ -80,8 +82,7 @@ std::string Document() {
   for (const auto& [type, meanings] : operators) {
     const graph::OpSchema& newest = *meanings.back();
     absl::StrAppend(&text, "| ", type, " | ", Opsets(meanings, !absl::StrContains(type, '.')),
-                    " | ", KernelColumn(newest),
-                    " | ", QuantColumn(newest.quant), " |\n");
+                    " | ", KernelColumn(newest), " | ", QuantColumn(newest.quant), " |\n");
   }
   return text;
 }

@@ -32,9 +32,9 @@ TEST(FoldConstants, ComputesWhatDependsOnNoInput) {
 }
 
 TEST(FoldConstants, LeavesWhatDependsOnAnInput) {
-  ExpectDecline(FoldConstants,
-                [](GraphMaker& m) { m.Output(m.Op("Add", {m.Input({2}), m.Scalar(1)})); },
-                "an operand is an input");
+  ExpectDecline(
+      FoldConstants, [](GraphMaker& m) { m.Output(m.Op("Add", {m.Input({2}), m.Scalar(1)})); },
+      "an operand is an input");
 }
 
 TEST(FoldBatchNorm, LeavesOneConv) {
@@ -103,34 +103,51 @@ TEST(FoldBatchNorm, LeavesSharedWeightsToTheOther) {
 
 TEST(FoldBatchNorm, DeclinesWhatItCannotProve) {
   const Shape image = {2, 3, 4, 4}, kernel = {3, 3, 1, 1};
-  ExpectDecline(FoldBatchNorm, [&](GraphMaker& m) {
-    const ValueId conv = m.Op("Conv", {m.Input(image), m.Weights(kernel)});
-    m.Output(BatchNorm(m, conv, 3));
-    m.Output(m.Op("Relu", {conv}));
-  }, "the Conv has a second reader");
-  ExpectDecline(FoldBatchNorm, [&](GraphMaker& m) {
-    const ValueId conv = m.Op("Conv", {m.Input(image), m.Weights(kernel)});
-    m.Output(conv);
-    m.Output(BatchNorm(m, conv, 3));
-  }, "the Conv is an output of the graph");
-  ExpectDecline(FoldBatchNorm, [&](GraphMaker& m) {
-    const ValueId conv = m.Op("Conv", {m.Input(image), m.Input(kernel, "w")});
-    m.Output(BatchNorm(m, conv, 3));
-  }, "the weights arrive as an input");
-  ExpectDecline(FoldBatchNorm, [&](GraphMaker& m) {
-    const ValueId conv = m.Op("Conv", {m.Input(image), m.Weights(kernel)});
-    m.Output(m.Op("BatchNormalization", {conv, m.Input({3}, "gamma"), m.Weights({3}),
-                                         m.Weights({3}), m.Between(1, 2, {3})}));
-  }, "gamma arrives as an input");
-  ExpectDecline(FoldBatchNorm, [&](GraphMaker& m) {
-    const ValueId gemm =
-        m.Op("Gemm", {m.Input({2, 3}), m.Weights({3, 4})}, {{"alpha", 0.5f}});
-    m.Output(BatchNorm(m, gemm, 4));
-  }, "the Gemm scales its product");
-  ExpectDecline(FoldBatchNorm, [&](GraphMaker& m) {
-    const ValueId product = m.Op("MatMul", {m.Input({2, 4, 3}), m.Weights({3, 4})});
-    m.Output(BatchNorm(m, product, 4));
-  }, "the channels of BatchNormalization are not those of the product");
+  ExpectDecline(
+      FoldBatchNorm,
+      [&](GraphMaker& m) {
+        const ValueId conv = m.Op("Conv", {m.Input(image), m.Weights(kernel)});
+        m.Output(BatchNorm(m, conv, 3));
+        m.Output(m.Op("Relu", {conv}));
+      },
+      "the Conv has a second reader");
+  ExpectDecline(
+      FoldBatchNorm,
+      [&](GraphMaker& m) {
+        const ValueId conv = m.Op("Conv", {m.Input(image), m.Weights(kernel)});
+        m.Output(conv);
+        m.Output(BatchNorm(m, conv, 3));
+      },
+      "the Conv is an output of the graph");
+  ExpectDecline(
+      FoldBatchNorm,
+      [&](GraphMaker& m) {
+        const ValueId conv = m.Op("Conv", {m.Input(image), m.Input(kernel, "w")});
+        m.Output(BatchNorm(m, conv, 3));
+      },
+      "the weights arrive as an input");
+  ExpectDecline(
+      FoldBatchNorm,
+      [&](GraphMaker& m) {
+        const ValueId conv = m.Op("Conv", {m.Input(image), m.Weights(kernel)});
+        m.Output(m.Op("BatchNormalization", {conv, m.Input({3}, "gamma"), m.Weights({3}),
+                                             m.Weights({3}), m.Between(1, 2, {3})}));
+      },
+      "gamma arrives as an input");
+  ExpectDecline(
+      FoldBatchNorm,
+      [&](GraphMaker& m) {
+        const ValueId gemm = m.Op("Gemm", {m.Input({2, 3}), m.Weights({3, 4})}, {{"alpha", 0.5f}});
+        m.Output(BatchNorm(m, gemm, 4));
+      },
+      "the Gemm scales its product");
+  ExpectDecline(
+      FoldBatchNorm,
+      [&](GraphMaker& m) {
+        const ValueId product = m.Op("MatMul", {m.Input({2, 4, 3}), m.Weights({3, 4})});
+        m.Output(BatchNorm(m, product, 4));
+      },
+      "the channels of BatchNormalization are not those of the product");
 }
 
 TEST(FoldBias, MakesAConstantPerChannelABias) {
@@ -138,8 +155,7 @@ TEST(FoldBias, MakesAConstantPerChannelABias) {
     for (const bool constant_first : {false, true}) {
       for (const Shape& shape : {Shape{1, 4, 1, 1}, Shape{4, 1, 1}, Shape{1}, Shape{}}) {
         const Make make = [=](GraphMaker& m) {
-          std::vector<ValueId> inputs = {m.Input({kUnknownDim, 3, 5, 5}),
-                                         m.Weights({4, 3, 3, 3})};
+          std::vector<ValueId> inputs = {m.Input({kUnknownDim, 3, 5, 5}), m.Weights({4, 3, 3, 3})};
           if (with_bias) inputs.push_back(m.Weights({4}));
           std::vector<ValueId> operands = {m.Op("Conv", inputs), m.Weights(shape)};
           if (constant_first) std::swap(operands[0], operands[1]);
@@ -149,14 +165,21 @@ TEST(FoldBias, MakesAConstantPerChannelABias) {
       }
     }
   }
-  ExpectRewrite(FoldBias, [](GraphMaker& m) {
-    const ValueId product = m.Op("MatMul", {m.Input({2, kUnknownDim, 3}), m.Weights({3, 4})});
-    m.Output(m.Op("Add", {m.Weights({4}), m.Op("Add", {product, m.Weights({1, 4})})}));
-  }, "MatMul");
-  ExpectRewrite(FoldBias, [](GraphMaker& m) {
-    const ValueId image = m.Op("ConvTranspose", {m.Input({1, 2, 3, 3}), m.Weights({2, 3, 2, 2})});
-    m.Output(m.Op("Add", {image, m.Weights({1, 3, 1, 1})}));
-  }, "ConvTranspose");
+  ExpectRewrite(
+      FoldBias,
+      [](GraphMaker& m) {
+        const ValueId product = m.Op("MatMul", {m.Input({2, kUnknownDim, 3}), m.Weights({3, 4})});
+        m.Output(m.Op("Add", {m.Weights({4}), m.Op("Add", {product, m.Weights({1, 4})})}));
+      },
+      "MatMul");
+  ExpectRewrite(
+      FoldBias,
+      [](GraphMaker& m) {
+        const ValueId image =
+            m.Op("ConvTranspose", {m.Input({1, 2, 3, 3}), m.Weights({2, 3, 2, 2})});
+        m.Output(m.Op("Add", {image, m.Weights({1, 3, 1, 1})}));
+      },
+      "ConvTranspose");
 }
 
 TEST(FoldBias, DeclinesWhatIsNotOnePerChannel) {
@@ -170,103 +193,146 @@ TEST(FoldBias, DeclinesWhatIsNotOnePerChannel) {
   ExpectDecline(FoldBias, conv_plus({1, 4, 5, 5}, 4), "it differs along the image");
   ExpectDecline(FoldBias, conv_plus({2, 4, 1, 1}, 4), "it makes the result larger");
   ExpectDecline(FoldBias, conv_plus({1, 1, 4, 1, 1}, 4), "it gives the result a dimension");
-  ExpectDecline(FoldBias, [](GraphMaker& m) {
-    const ValueId product = m.Op("MatMul", {m.Input({4, 3}), m.Weights({3})});
-    m.Output(m.Op("Add", {product, m.Weights({4})}));
-  }, "the product is a vector of rows");
-  ExpectDecline(FoldBias, [](GraphMaker& m) {
-    const ValueId conv = m.Op("Conv", {m.Input({1, 3, 5, 5}), m.Weights({4, 3, 1, 1})});
-    m.Output(m.Op("Add", {conv, m.Weights({1, 4, 1, 1})}));
-    m.Output(m.Op("Relu", {conv}));
-  }, "the Conv has a second reader");
+  ExpectDecline(
+      FoldBias,
+      [](GraphMaker& m) {
+        const ValueId product = m.Op("MatMul", {m.Input({4, 3}), m.Weights({3})});
+        m.Output(m.Op("Add", {product, m.Weights({4})}));
+      },
+      "the product is a vector of rows");
+  ExpectDecline(
+      FoldBias,
+      [](GraphMaker& m) {
+        const ValueId conv = m.Op("Conv", {m.Input({1, 3, 5, 5}), m.Weights({4, 3, 1, 1})});
+        m.Output(m.Op("Add", {conv, m.Weights({1, 4, 1, 1})}));
+        m.Output(m.Op("Relu", {conv}));
+      },
+      "the Conv has a second reader");
 }
 
 TEST(FoldScale, TakesFactorsBehind) {
   for (const bool with_bias : {false, true}) {
     for (const Shape& shape : {Shape{1, 4, 1, 1}, Shape{1}}) {
       for (const int64_t groups : {1, 2}) {
-        ExpectRewrite(FoldScale, [=](GraphMaker& m) {
-          std::vector<ValueId> inputs = {m.Input({kUnknownDim, 6, 5, 5}),
-                                         m.Weights({4, 6 / groups, 3, 3})};
-          if (with_bias) inputs.push_back(m.Weights({4}));
-          const ValueId conv =
-              m.Op("Conv", inputs, {{"group", groups}, {"pads", std::vector<int64_t>(4, 1)}});
-          m.Output(m.Op("Mul", {conv, m.Weights(shape)}));
-        }, "Conv");
+        ExpectRewrite(
+            FoldScale,
+            [=](GraphMaker& m) {
+              std::vector<ValueId> inputs = {m.Input({kUnknownDim, 6, 5, 5}),
+                                             m.Weights({4, 6 / groups, 3, 3})};
+              if (with_bias) inputs.push_back(m.Weights({4}));
+              const ValueId conv =
+                  m.Op("Conv", inputs, {{"group", groups}, {"pads", std::vector<int64_t>(4, 1)}});
+              m.Output(m.Op("Mul", {conv, m.Weights(shape)}));
+            },
+            "Conv");
       }
     }
-    ExpectRewrite(FoldScale, [=](GraphMaker& m) {
-      std::vector<ValueId> inputs = {m.Input({kUnknownDim, 3}), m.Weights({4, 3})};
-      if (with_bias) inputs.push_back(m.Weights({1}));
-      const ValueId gemm = m.Op("Gemm", inputs, {{"transB", int64_t{1}}});
-      m.Output(m.Op("Mul", {m.Weights({4}), gemm}));
-    }, "Gemm");
+    ExpectRewrite(
+        FoldScale,
+        [=](GraphMaker& m) {
+          std::vector<ValueId> inputs = {m.Input({kUnknownDim, 3}), m.Weights({4, 3})};
+          if (with_bias) inputs.push_back(m.Weights({1}));
+          const ValueId gemm = m.Op("Gemm", inputs, {{"transB", int64_t{1}}});
+          m.Output(m.Op("Mul", {m.Weights({4}), gemm}));
+        },
+        "Gemm");
   }
 }
 
 TEST(FoldScale, TakesFactorsAndAdditionsBefore) {
   for (const int64_t groups : {1, 2, 4}) {
-    ExpectRewrite(FoldScale, [=](GraphMaker& m) {
-      const ValueId x = m.Op("Mul", {m.Input({kUnknownDim, 4, 5, 5}), m.Weights({1, 4, 1, 1})});
-      const ValueId shifted = m.Op("Add", {x, m.Weights({1, 4, 1, 1})});
-      m.Output(m.Op("Conv", {shifted, m.Weights({8, 4 / groups, 3, 3}), m.Weights({8})},
-                    {{"group", groups}}));
-    }, "Conv");
+    ExpectRewrite(
+        FoldScale,
+        [=](GraphMaker& m) {
+          const ValueId x = m.Op("Mul", {m.Input({kUnknownDim, 4, 5, 5}), m.Weights({1, 4, 1, 1})});
+          const ValueId shifted = m.Op("Add", {x, m.Weights({1, 4, 1, 1})});
+          m.Output(m.Op("Conv", {shifted, m.Weights({8, 4 / groups, 3, 3}), m.Weights({8})},
+                        {{"group", groups}}));
+        },
+        "Conv");
   }
-  ExpectRewrite(FoldScale, [](GraphMaker& m) {
-    const ValueId x = m.Op("Add", {m.Input({kUnknownDim, 5, 3}), m.Weights({3})});
-    m.Output(m.Op("MatMul", {m.Op("Mul", {x, m.Scalar(-0.3f)}), m.Weights({3, 4})}));
-  }, "MatMul");
+  ExpectRewrite(
+      FoldScale,
+      [](GraphMaker& m) {
+        const ValueId x = m.Op("Add", {m.Input({kUnknownDim, 5, 3}), m.Weights({3})});
+        m.Output(m.Op("MatMul", {m.Op("Mul", {x, m.Scalar(-0.3f)}), m.Weights({3, 4})}));
+      },
+      "MatMul");
   // Padding holds zeros, which a factor leaves and an addition would not.
-  ExpectRewrite(FoldScale, [](GraphMaker& m) {
-    const ValueId x = m.Op("Add", {m.Input({1, 2, 5, 5}), m.Scalar(0.7f)});
-    const ValueId scaled = m.Op("Mul", {x, m.Scalar(2.5f)});
-    m.Output(m.Op("Conv", {scaled, m.Weights({3, 2, 3, 3})},
-                  {{"pads", std::vector<int64_t>{1, 1, 1, 1}}}));
-  }, "Add Conv");
+  ExpectRewrite(
+      FoldScale,
+      [](GraphMaker& m) {
+        const ValueId x = m.Op("Add", {m.Input({1, 2, 5, 5}), m.Scalar(0.7f)});
+        const ValueId scaled = m.Op("Mul", {x, m.Scalar(2.5f)});
+        m.Output(m.Op("Conv", {scaled, m.Weights({3, 2, 3, 3})},
+                      {{"pads", std::vector<int64_t>{1, 1, 1, 1}}}));
+      },
+      "Add Conv");
 }
 
 TEST(FoldScale, MovesFactorsBehindProductsOfActivations) {
-  ExpectRewrite(FoldScale, [](GraphMaker& m) {
-    const ValueId q = m.Op("Mul", {m.Input({2, 3, 4}, "q"), m.Scalar(0.35f)});
-    const ValueId k = m.Op("Mul", {m.Scalar(0.2f), m.Input({2, 4, 5}, "k")});
-    m.Output(m.Op("Relu", {m.Op("MatMul", {q, k})}));
-  }, "MatMul Mul Mul Relu");
+  ExpectRewrite(
+      FoldScale,
+      [](GraphMaker& m) {
+        const ValueId q = m.Op("Mul", {m.Input({2, 3, 4}, "q"), m.Scalar(0.35f)});
+        const ValueId k = m.Op("Mul", {m.Scalar(0.2f), m.Input({2, 4, 5}, "k")});
+        m.Output(m.Op("Relu", {m.Op("MatMul", {q, k})}));
+      },
+      "MatMul Mul Mul Relu");
 }
 
 TEST(FoldScale, DeclinesWhatItCannotProve) {
-  ExpectDecline(FoldScale, [](GraphMaker& m) {
-    const ValueId conv = m.Op("Conv", {m.Input({1, 3, 4, 4}), m.Weights({4, 3, 1, 1})});
-    m.Output(m.Op("Mul", {conv, m.Weights({4})}));
-  }, "the factors are one per column");
-  ExpectDecline(FoldScale, [](GraphMaker& m) {
-    const ValueId conv = m.Op("Conv", {m.Input({1, 3, 4, 4}), m.Weights({4, 3, 1, 1})});
-    m.Output(m.Op("Mul", {conv, conv}));
-  }, "the factor is no constant");
-  ExpectDecline(FoldScale, [](GraphMaker& m) {
-    const ValueId x = m.Op("Mul", {m.Input({1, 3, 4, 4}), m.Scalar(2)});
-    m.Output(m.Op("Conv", {x, m.Weights({4, 3, 1, 1})}));
-    m.Output(x);
-  }, "the scaled input has a second reader");
-  ExpectDecline(FoldScale, [](GraphMaker& m) {
-    const ValueId x = m.Op("Add", {m.Input({1, 3, 4, 4}), m.Scalar(2)});
-    m.Output(m.Op("Conv", {x, m.Weights({4, 3, 2, 2})}, {{"auto_pad", std::string("SAME_UPPER")}}));
-  }, "padding stands beside what was added to");
+  ExpectDecline(
+      FoldScale,
+      [](GraphMaker& m) {
+        const ValueId conv = m.Op("Conv", {m.Input({1, 3, 4, 4}), m.Weights({4, 3, 1, 1})});
+        m.Output(m.Op("Mul", {conv, m.Weights({4})}));
+      },
+      "the factors are one per column");
+  ExpectDecline(
+      FoldScale,
+      [](GraphMaker& m) {
+        const ValueId conv = m.Op("Conv", {m.Input({1, 3, 4, 4}), m.Weights({4, 3, 1, 1})});
+        m.Output(m.Op("Mul", {conv, conv}));
+      },
+      "the factor is no constant");
+  ExpectDecline(
+      FoldScale,
+      [](GraphMaker& m) {
+        const ValueId x = m.Op("Mul", {m.Input({1, 3, 4, 4}), m.Scalar(2)});
+        m.Output(m.Op("Conv", {x, m.Weights({4, 3, 1, 1})}));
+        m.Output(x);
+      },
+      "the scaled input has a second reader");
+  ExpectDecline(
+      FoldScale,
+      [](GraphMaker& m) {
+        const ValueId x = m.Op("Add", {m.Input({1, 3, 4, 4}), m.Scalar(2)});
+        m.Output(
+            m.Op("Conv", {x, m.Weights({4, 3, 2, 2})}, {{"auto_pad", std::string("SAME_UPPER")}}));
+      },
+      "padding stands beside what was added to");
 }
 
 TEST(FoldPad, BecomesTheConvsOwn) {
-  ExpectRewrite(FoldPad, [](GraphMaker& m) {
-    const ValueId padded = m.Op("Pad", {m.Input({kUnknownDim, 2, 6, 5}),
-                                        m.Ints({0, 0, 0, 1, 0, 0, 2, 1}), m.Scalar(0)});
-    m.Output(m.Op("Conv", {padded, m.Weights({3, 2, 3, 3})},
-                  {{"pads", std::vector<int64_t>{1, 0, 0, 2}}}));
-  }, "Conv");
-  ExpectRewrite(FoldPad, [](GraphMaker& m) {
-    const ValueId padded =
-        m.Op("Pad", {m.Input({1, 2, 6, 5}), m.Ints({1, 2}), kNoValue, m.Ints({-1})});
-    m.Output(m.Op("Conv", {padded, m.Weights({3, 2, 3, 3})},
-                  {{"auto_pad", std::string("VALID")}}));
-  }, "Conv");
+  ExpectRewrite(
+      FoldPad,
+      [](GraphMaker& m) {
+        const ValueId padded = m.Op("Pad", {m.Input({kUnknownDim, 2, 6, 5}),
+                                            m.Ints({0, 0, 0, 1, 0, 0, 2, 1}), m.Scalar(0)});
+        m.Output(m.Op("Conv", {padded, m.Weights({3, 2, 3, 3})},
+                      {{"pads", std::vector<int64_t>{1, 0, 0, 2}}}));
+      },
+      "Conv");
+  ExpectRewrite(
+      FoldPad,
+      [](GraphMaker& m) {
+        const ValueId padded =
+            m.Op("Pad", {m.Input({1, 2, 6, 5}), m.Ints({1, 2}), kNoValue, m.Ints({-1})});
+        m.Output(
+            m.Op("Conv", {padded, m.Weights({3, 2, 3, 3})}, {{"auto_pad", std::string("VALID")}}));
+      },
+      "Conv");
 }
 
 TEST(FoldPad, DeclinesOtherPaddings) {

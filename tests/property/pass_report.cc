@@ -32,9 +32,12 @@ std::string Quoted(const std::string& text) { return absl::StrCat("\"", text, "\
 
 template <typename Map>
 std::string Object(const Map& entries) {
-  return absl::StrCat("{", absl::StrJoin(entries, ", ", [](std::string* out, const auto& entry) {
-                        absl::StrAppend(out, Quoted(entry.first), ": ", entry.second);
-                      }), "}");
+  return absl::StrCat("{",
+                      absl::StrJoin(entries, ", ",
+                                    [](std::string* out, const auto& entry) {
+                                      absl::StrAppend(out, Quoted(entry.first), ": ", entry.second);
+                                    }),
+                      "}");
 }
 
 std::string Operators(const Graph& graph) {

@@ -60,7 +60,8 @@ TEST(FloatPipeline, LeavesWhatTheKernelsCanRun) {
       EXPECT_EQ(testing::Difference((*actual)[i], (*expected)[i], DataType::kFloat32,
                                     {.relative = 1e-3, .absolute = 1e-3}),
                 "")
-          << "seed " << seed << ", output " << i << "\n" << ToText(*concrete);
+          << "seed " << seed << ", output " << i << "\n"
+          << ToText(*concrete);
     }
   }
 }

@@ -42,9 +42,7 @@ class Grower {
   }
 
   // Now and then something that keeps the numbers from growing.
-  ValueId Bounded(ValueId x) {
-    return m_.random().Chance(0.25) ? m_.Op("Tanh", {x}) : x;
-  }
+  ValueId Bounded(ValueId x) { return m_.random().Chance(0.25) ? m_.Op("Tanh", {x}) : x; }
 
   const Shape& ShapeOf(ValueId x) const { return m_.graph().value(x).type.shape; }
 
@@ -83,8 +81,8 @@ class Grower {
   }
 
   ValueId PaddedConv(ValueId x) {
-    const ValueId padded =
-        m_.Op("Pad", {x, m_.Ints({0, 0, 1, 2, 0, 0, 1, 0}), m_.Scalar(m_.random().Chance(0.7) ? 0 : 1)});
+    const ValueId padded = m_.Op(
+        "Pad", {x, m_.Ints({0, 0, 1, 2, 0, 0, 1, 0}), m_.Scalar(m_.random().Chance(0.7) ? 0 : 1)});
     return m_.Op("Conv", {padded, m_.Weights({4, 4, 3, 3}, 0.3f)});
   }
 

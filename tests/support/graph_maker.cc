@@ -116,7 +116,9 @@ int ExpectSameFunction(Graph& graph, std::span<const graph::Pass> passes, uint64
     EXPECT_EQ(Difference((*after)[i], (*before)[i], (*before)[i].dtype(),
                          {.relative = tolerance, .absolute = tolerance}),
               "")
-        << "output " << i << ", seed " << seed << "\n" << text << "became\n" << ToText(graph);
+        << "output " << i << ", seed " << seed << "\n"
+        << text << "became\n"
+        << ToText(graph);
   }
   int rewrites = 0;
   for (const graph::PassReport& report : *reports) rewrites += report.rewrites;

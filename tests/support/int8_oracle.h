@@ -95,7 +95,8 @@ inline void ExpectExact(const Tensor& actual, const std::vector<double>& expecte
   for (int64_t i = 0; i < actual.size(); ++i) {
     const double y = expected[static_cast<size_t>(i)];
     if (!type.quant) {
-      ASSERT_NEAR(actual.As<float>()[static_cast<size_t>(i)], y, 4e-6 * largest + 1e-6) << "at " << i;
+      ASSERT_NEAR(actual.As<float>()[static_cast<size_t>(i)], y, 4e-6 * largest + 1e-6)
+          << "at " << i;
       continue;
     }
     const bool is_unsigned = type.dtype == DataType::kUint8;

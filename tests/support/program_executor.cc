@@ -15,8 +15,8 @@ constexpr int kPoison = 0xA5;
 absl::StatusOr<Tensor> Bytes(size_t size) {
   // One byte at least: operands that are there have an address.
   const size_t rounded = (size + 64) / 64 * 64;
-  OCTET_ASSIGN_OR_RETURN(Tensor bytes, Tensor::Allocate(DataType::kUint8,
-                                                        {static_cast<int64_t>(rounded)}));
+  OCTET_ASSIGN_OR_RETURN(Tensor bytes,
+                         Tensor::Allocate(DataType::kUint8, {static_cast<int64_t>(rounded)}));
   std::memset(bytes.mutable_data(), kPoison, rounded);
   return bytes;
 }
@@ -42,8 +42,8 @@ absl::Status RunStep(const kernels::Step& step, const std::vector<std::byte*>& m
 absl::StatusOr<std::vector<Tensor>> RunProgram(const kernels::Program& program,
                                                const std::vector<Tensor>& inputs) {
   if (inputs.size() != program.inputs.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("expected ", program.inputs.size(),
-                                                   " inputs, got ", inputs.size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected ", program.inputs.size(), " inputs, got ", inputs.size()));
   }
   std::vector<Tensor> owned;
   std::vector<std::byte*> memory;

@@ -18,9 +18,7 @@ class RandomNumbers {
     return static_cast<int64_t>(engine_() % static_cast<uint64_t>(count));
   }
   bool Chance(double probability) { return Unit() < probability; }
-  float Between(float low, float high) {
-    return low + static_cast<float>(Unit()) * (high - low);
-  }
+  float Between(float low, float high) { return low + static_cast<float>(Unit()) * (high - low); }
   float Normal() {
     const double radius = std::sqrt(-2 * std::log(1 - Unit()));
     return static_cast<float>(radius * std::cos(2 * std::numbers::pi * Unit()));

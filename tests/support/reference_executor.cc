@@ -59,9 +59,8 @@ absl::StatusOr<Tensor> Quantize(const Tensor& real, const TensorType& type) {
     const auto to = codes.MutableAs<T>();
     for (size_t i = 0; i < to.size(); ++i) {
       const size_t c = runs.ChannelOf(i);
-      const double code =
-          std::nearbyint(static_cast<double>(from[i]) / type.quant->scales[c]) +
-          type.quant->zero_points[c];
+      const double code = std::nearbyint(static_cast<double>(from[i]) / type.quant->scales[c]) +
+                          type.quant->zero_points[c];
       to[i] = static_cast<T>(std::clamp(code, double{std::numeric_limits<T>::min()},
                                         static_cast<double>(std::numeric_limits<T>::max())));
     }

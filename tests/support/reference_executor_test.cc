@@ -38,9 +38,7 @@ struct ConvGraph {
   NodeId conv;
 };
 
-TEST(RunReference, ComputesNodes) {
-  EXPECT_THAT(ConvGraph().Run(), ElementsAre(-4, -2, 2, 4));
-}
+TEST(RunReference, ComputesNodes) { EXPECT_THAT(ConvGraph().Run(), ElementsAre(-4, -2, 2, 4)); }
 
 TEST(RunReference, AppliesFusedOperatorsInOrder) {
   ConvGraph model;
@@ -71,9 +69,9 @@ TEST(RunReference, RoundsHalfToEvenAndSaturates) {
 
 TEST(RunReference, DequantizesOperands) {
   ConvGraph model;
-  const ValueId w = model.graph.AddConstant(
-      "codes", Tensor::Of<int8_t>({1, 1, 1, 1}, {7}),
-      QuantParams{.scales = {0.5f}, .zero_points = {1}, .axis = 0});
+  const ValueId w =
+      model.graph.AddConstant("codes", Tensor::Of<int8_t>({1, 1, 1, 1}, {7}),
+                              QuantParams{.scales = {0.5f}, .zero_points = {1}, .axis = 0});
   model.graph.SetInput(model.conv, 1, w);
   EXPECT_THAT(model.Run(), ElementsAre(-6, -3, 3, 6));
 }

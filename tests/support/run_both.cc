@@ -16,8 +16,10 @@ Tensor RandomTensor(const graph::TensorType& type, uint32_t seed) {
   VisitType(type.dtype, [&]<typename T>() {
     std::uniform_real_distribution<float> uniform(-2, 2);
     for (T& value : tensor.MutableAs<T>()) {
-      if constexpr (std::is_same_v<T, float>) value = uniform(random);
-      else value = static_cast<T>(random());
+      if constexpr (std::is_same_v<T, float>)
+        value = uniform(random);
+      else
+        value = static_cast<T>(random());
     }
   });
   return tensor;

@@ -18,8 +18,8 @@ Tensor RandomTensor(const graph::TensorType& type, uint32_t seed);
 graph::ValueId FixedInput(graph::Graph& graph, std::string name, graph::TensorType type);
 
 struct BothResults {
-  std::vector<Tensor> expected;  // by the reference functions
-  std::vector<Tensor> actual;    // by the program
+  std::vector<Tensor> expected;              // by the reference functions
+  std::vector<Tensor> actual;                // by the program
   std::vector<std::string> implementations;  // of the program's steps for `op`
 };
 

@@ -34,18 +34,17 @@ absl::Status Run(const std::vector<std::string>& arguments) {
   OCTET_ASSIGN_OR_RETURN(const runtime::PreparedModel model,
                          runtime::PrepareModel(arguments[0], options));
   if (model.quantization) std::cerr << runtime::ReportText(*model.quantization);
-  OCTET_ASSIGN_OR_RETURN(const runtime::CalibrationData data,
-                         runtime::ReadCalibrationData(arguments[1], model.inputs,
-                                                      model.batchable, 1 << 20));
+  OCTET_ASSIGN_OR_RETURN(
+      const runtime::CalibrationData data,
+      runtime::ReadCalibrationData(arguments[1], model.inputs, model.batchable, 1 << 20));
   kernels::WeightCache weights;
-  OCTET_ASSIGN_OR_RETURN(const auto outputs,
-                         runtime::RunAll(model.graph, data.samples, weights));
+  OCTET_ASSIGN_OR_RETURN(const auto outputs, runtime::RunAll(model.graph, data.samples, weights));
   for (size_t s = 0; s < outputs.size(); ++s) {
     for (size_t o = 0; o < outputs[s].size(); ++o) {
       const Tensor& tensor = outputs[s][o];
-      OCTET_RETURN_IF_ERROR(WriteFile(
-          absl::StrCat(arguments[2], "/", o, "_", s, ".bin"),
-          {reinterpret_cast<const char*>(tensor.data()), tensor.byte_size()}));
+      OCTET_RETURN_IF_ERROR(
+          WriteFile(absl::StrCat(arguments[2], "/", o, "_", s, ".bin"),
+                    {reinterpret_cast<const char*>(tensor.data()), tensor.byte_size()}));
       std::cout << s << " " << o << " " << model.outputs[o].name << " " << Name(tensor.dtype())
                 << " " << ToText(tensor.shape()) << "\n";
     }

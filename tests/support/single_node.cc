@@ -15,18 +15,15 @@ namespace {
 
 graph::ValueId AddOperand(graph::Graph& graph, const Operand& operand, const std::string& name) {
   if (operand.constant) return graph.AddConstant(name, operand.tensor, operand.quant);
-  return graph.AddInput({}, name,
-                        {.dtype = operand.tensor.dtype(),
-                         .shape = operand.tensor.shape(),
-                         .quant = operand.quant});
+  return graph.AddInput(
+      {}, name,
+      {.dtype = operand.tensor.dtype(), .shape = operand.tensor.shape(), .quant = operand.quant});
 }
 
 graph::Graph GraphOf(const SingleNode& single) {
   graph::Graph graph(kernels::Registry());
-  graph::Node node{.op = single.op,
-                   .name = "node",
-                   .attributes = single.attributes,
-                   .fused = single.fused};
+  graph::Node node{
+      .op = single.op, .name = "node", .attributes = single.attributes, .fused = single.fused};
   for (size_t i = 0; i < single.inputs.size(); ++i) {
     if (!single.inputs[i]) {
       node.inputs.push_back(graph::kNoValue);
@@ -34,9 +31,9 @@ graph::Graph GraphOf(const SingleNode& single) {
     }
     graph::ValueId id = AddOperand(graph, *single.inputs[i], absl::StrCat("input", i));
     if (single.transposed_input == static_cast<int>(i)) {
-      id = graph.Apply("Transpose", "transpose", {id}, {{"perm", single.permutation}},
-                       {.dtype = single.inputs[i]->tensor.dtype(),
-                        .quant = single.inputs[i]->quant});
+      id = graph.Apply(
+          "Transpose", "transpose", {id}, {{"perm", single.permutation}},
+          {.dtype = single.inputs[i]->tensor.dtype(), .quant = single.inputs[i]->quant});
     }
     node.inputs.push_back(id);
   }
@@ -60,8 +57,7 @@ std::vector<Tensor> RequestInputs(const SingleNode& single) {
 absl::StatusOr<kernels::Program> LowerSingle(const SingleNode& single) {
   std::vector<Shape> shapes;
   for (const Tensor& input : RequestInputs(single)) shapes.push_back(input.shape());
-  OCTET_ASSIGN_OR_RETURN(const graph::Graph concrete,
-                         graph::Specialize(GraphOf(single), shapes));
+  OCTET_ASSIGN_OR_RETURN(const graph::Graph concrete, graph::Specialize(GraphOf(single), shapes));
   kernels::WeightCache weights;
   return kernels::LowerGraph(concrete, weights);
 }

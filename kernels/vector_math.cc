@@ -82,6 +82,25 @@ void SoftplusRow(const float* from, float* to, size_t size) {
   });
 }
 
+void SigmoidRow(const float* from, float* to, size_t size) {
+  Map(from, to, size, [](auto d, auto x) HWY_ATTR {
+    const auto one = hn::Set(d, 1.0f);
+    const auto small = hn::Exp(d, hn::Neg(hn::Abs(x)));
+    const auto positive = hn::Div(one, hn::Add(one, small));
+    const auto result =
+        hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(small, positive), positive);
+    return hn::IfThenElse(hn::IsNaN(x), x, result);
+  });
+}
+
+void TanhRow(const float* from, float* to, size_t size) {
+  Map(from, to, size, [](auto d, auto x) HWY_ATTR {
+    // Beyond ten it is one, to the precision of a float.
+    const auto bounded = hn::Max(hn::Set(d, -10.0f), hn::Min(x, hn::Set(d, 10.0f)));
+    return hn::IfThenElse(hn::IsNaN(x), x, hn::Tanh(d, bounded));
+  });
+}
+
 // Sum of function(x) over the row.
 template <class Function>
 float Accumulate(const float* row, size_t size, Function function) {
@@ -127,6 +146,8 @@ HWY_EXPORT(ErfRow);
 HWY_EXPORT(SinRow);
 HWY_EXPORT(CosRow);
 HWY_EXPORT(SoftplusRow);
+HWY_EXPORT(SigmoidRow);
+HWY_EXPORT(TanhRow);
 HWY_EXPORT(SumRow);
 HWY_EXPORT(SumSquaresRow);
 HWY_EXPORT(SumAbsolutesRow);
@@ -165,6 +186,14 @@ void VectorCos(std::span<const float> from, std::span<float> to) {
 
 void VectorSoftplus(std::span<const float> from, std::span<float> to) {
   HWY_DYNAMIC_DISPATCH(SoftplusRow)(from.data(), to.data(), to.size());
+}
+
+void VectorSigmoid(std::span<const float> from, std::span<float> to) {
+  HWY_DYNAMIC_DISPATCH(SigmoidRow)(from.data(), to.data(), to.size());
+}
+
+void VectorTanh(std::span<const float> from, std::span<float> to) {
+  HWY_DYNAMIC_DISPATCH(TanhRow)(from.data(), to.data(), to.size());
 }
 
 float SumOf(std::span<const float> row) {

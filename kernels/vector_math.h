@@ -13,6 +13,9 @@ void VectorSin(std::span<const float> from, std::span<float> to);
 void VectorCos(std::span<const float> from, std::span<float> to);
 // log(1 + e^x), also precise where that is close to zero.
 void VectorSoftplus(std::span<const float> from, std::span<float> to);
+// 1 / (1 + e^-x)
+void VectorSigmoid(std::span<const float> from, std::span<float> to);
+void VectorTanh(std::span<const float> from, std::span<float> to);
 
 // Partial sums run in several lanes, so the rounding error grows with the logarithm of the length
 // rather than with the length.

@@ -40,6 +40,18 @@ TEST(VectorMath, Softplus) {
       [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }, 2e-6);
 }
 
+TEST(VectorMath, SigmoidAndTanh) {
+  ExpectClose(VectorSigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, 2e-6);
+  ExpectClose(VectorTanh, [](double x) { return std::tanh(x); }, 2e-6);
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> large = {-kInfinity, -300, 300, kInfinity};
+  std::vector<float> to(4);
+  VectorSigmoid(large, to);
+  EXPECT_EQ(to, (std::vector<float>{0, 0, 1, 1}));
+  VectorTanh(large, to);
+  EXPECT_EQ(to, (std::vector<float>{-1, -1, 1, 1}));
+}
+
 TEST(VectorMath, SinAndCos) {
   ExpectClose(VectorSin, [](double x) { return std::sin(x); }, 2e-3);
   ExpectClose(VectorCos, [](double x) { return std::cos(x); }, 2e-3);
@@ -52,7 +64,7 @@ TEST(VectorMath, SinAndCos) {
 TEST(VectorMath, HandsNanOn) {
   const std::vector<float> nan(5, std::numeric_limits<float>::quiet_NaN());
   std::vector<float> to(5);
-  for (auto* function : {VectorErf, VectorSin, VectorCos, VectorSoftplus}) {
+  for (auto* function : {VectorErf, VectorSin, VectorCos, VectorSoftplus, VectorSigmoid, VectorTanh}) {
     function(nan, to);
     for (const float value : to) EXPECT_TRUE(std::isnan(value));
   }

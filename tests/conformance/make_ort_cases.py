@@ -26,6 +26,7 @@ from onnxruntime.transformers import optimizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+from tests.conformance import ort_recurrent_cases  # noqa: E402
 from tests.conformance.make_cases import Case, write  # noqa: E402
 from tests.models import bert_base, transformer  # noqa: E402
 import onnx_model  # noqa: E402  # onnxruntime.transformers puts its folder on the path
@@ -377,11 +378,13 @@ def all_cases():
     for make in (elementwise_cases, matmul_cases, fused_activation_cases, normalization_cases,
                  embedding_cases, attention_cases, bert_cases, quantized_node_cases, digits_cases):
         yield from make()
+    yield from ort_recurrent_cases.make(Graph, normal)
 
 
 def main(folder):
     here = pathlib.Path(__file__)
-    sources = [here, here.with_name("make_cases.py"), DIGITS / "1/model.onnx"]
+    sources = [here, here.with_name("make_cases.py"), here.with_name("ort_recurrent_cases.py"),
+               DIGITS / "1/model.onnx"]
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:12]
     version = f"onnxruntime-{onnxruntime.__version__}-{digest}"
     root = folder / version

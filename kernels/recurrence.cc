@@ -59,8 +59,8 @@ class Parameters {
   // Values that are left over might have been meant for other functions than those that took some.
   absl::Status CheckAllTaken() const {
     if (!taken_ || next_ == values_.size()) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(key_, " has ", values_.size(),
-                                                   " values, the activations take ", next_));
+    return absl::InvalidArgumentError(
+        absl::StrCat(key_, " has ", values_.size(), " values, the activations take ", next_));
   }
 
  private:
@@ -130,9 +130,10 @@ absl::Status ReadDirection(const graph::Node& node, Recurrence& recurrence) {
 absl::Status ReadSizes(const RecurrentCell& cell, const graph::Node& node, const Shape& input,
                        const Shape& weights, Recurrence& recurrence) {
   if (input.size() != 3 || weights.size() != 3) {
-    return absl::InvalidArgumentError(absl::StrCat("expected an input and weights of 3 dimensions,"
-                                                   " got ", ToText(input), " and ",
-                                                   ToText(weights)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected an input and weights of 3 dimensions,"
+                     " got ",
+                     ToText(input), " and ", ToText(weights)));
   }
   recurrence.steps = input[recurrence.batch_first ? 1 : 0];
   recurrence.batch = input[recurrence.batch_first ? 0 : 1];
@@ -147,8 +148,8 @@ absl::Status ReadSizes(const RecurrentCell& cell, const graph::Node& node, const
   }
   if (const int64_t stated = node.Int("hidden_size", recurrence.hidden);
       stated != recurrence.hidden) {
-    return absl::InvalidArgumentError(absl::StrCat("hidden_size is ", stated, ", but weights are ",
-                                                   ToText(weights)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("hidden_size is ", stated, ", but weights are ", ToText(weights)));
   }
   return absl::OkStatus();
 }
@@ -158,9 +159,8 @@ absl::Status ExpectOperand(const InferContext& context, int input, DataType type
   if (!context.has_input(input)) return absl::OkStatus();
   OCTET_RETURN_IF_ERROR(ExpectType(context, input, type));
   if (context.shape(input) == shape) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("input ", input, " must have shape ",
-                                                 ToText(shape), ", not ",
-                                                 ToText(context.shape(input))));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "input ", input, " must have shape ", ToText(shape), ", not ", ToText(context.shape(input))));
 }
 
 absl::Status CheckOperands(const Recurrence& recurrence, const InferContext& context) {
@@ -169,11 +169,11 @@ absl::Status CheckOperands(const Recurrence& recurrence, const InferContext& con
   constexpr DataType kFloat = DataType::kFloat32;
   OCTET_RETURN_IF_ERROR(ExpectType(context, Operand::kInput, kFloat));
   OCTET_RETURN_IF_ERROR(ExpectType(context, Operand::kWeights, kFloat));
-  OCTET_RETURN_IF_ERROR(ExpectOperand(context, Operand::kRecurrentWeights, kFloat,
-                                      {directions, rows, hidden}));
+  OCTET_RETURN_IF_ERROR(
+      ExpectOperand(context, Operand::kRecurrentWeights, kFloat, {directions, rows, hidden}));
   OCTET_RETURN_IF_ERROR(ExpectOperand(context, Operand::kBias, kFloat, {directions, 2 * rows}));
-  OCTET_RETURN_IF_ERROR(ExpectOperand(context, Operand::kSequenceLengths, DataType::kInt32,
-                                      {recurrence.batch}));
+  OCTET_RETURN_IF_ERROR(
+      ExpectOperand(context, Operand::kSequenceLengths, DataType::kInt32, {recurrence.batch}));
   const Shape state = recurrence.state_shape();
   OCTET_RETURN_IF_ERROR(ExpectOperand(context, Operand::kInitialState, kFloat, state));
   OCTET_RETURN_IF_ERROR(ExpectOperand(context, Operand::kInitialCell, kFloat, state));
@@ -258,10 +258,9 @@ absl::StatusOr<Recurrence> ReadRecurrence(const RecurrentCell& cell, const graph
 
 absl::StatusOr<std::vector<TensorType>> InferRecurrence(const RecurrentCell& cell,
                                                         const InferContext& context) {
-  OCTET_ASSIGN_OR_RETURN(
-      const Recurrence recurrence,
-      ReadRecurrence(cell, context.node(), context.shape(Operand::kInput),
-                     context.shape(Operand::kWeights)));
+  OCTET_ASSIGN_OR_RETURN(const Recurrence recurrence,
+                         ReadRecurrence(cell, context.node(), context.shape(Operand::kInput),
+                                        context.shape(Operand::kWeights)));
   OCTET_RETURN_IF_ERROR(CheckOperands(recurrence, context));
   std::vector<TensorType> types = {{.shape = recurrence.sequence_shape()},
                                    {.shape = recurrence.state_shape()}};

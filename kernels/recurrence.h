@@ -22,8 +22,17 @@ struct RecurrentOperand {
 // A function of a gate; the formulas are those of the LSTM operator's specification.
 struct GateFunction {
   enum class Kind : uint8_t {
-    kSigmoid, kTanh, kRelu, kAffine, kLeakyRelu, kThresholdedRelu, kScaledTanh, kHardSigmoid,
-    kElu, kSoftsign, kSoftplus
+    kSigmoid,
+    kTanh,
+    kRelu,
+    kAffine,
+    kLeakyRelu,
+    kThresholdedRelu,
+    kScaledTanh,
+    kHardSigmoid,
+    kElu,
+    kSoftsign,
+    kSoftplus
   };
 
   Kind kind = Kind::kSigmoid;
@@ -35,8 +44,8 @@ struct GateFunction {
 
 // How the three operators differ.
 struct RecurrentCell {
-  int gates = 1;      // blocks of rows in the weights
-  int functions = 1;  // for each direction
+  int gates = 1;          // blocks of rows in the weights
+  int functions = 1;      // for each direction
   bool has_cell = false;  // a second state
 };
 inline constexpr RecurrentCell kRnnCell = {.gates = 1, .functions = 1};
@@ -50,7 +59,7 @@ struct Recurrence {
   bool batch_first = false;       // attribute `layout`
   bool linear_before_reset = false;
   bool couples_input_forget = false;
-  float clip = 0;                 // bound of the functions' arguments; infinite if there is none
+  float clip = 0;  // bound of the functions' arguments; infinite if there is none
   std::vector<GateFunction> functions;  // RecurrentCell::functions for each direction
 
   bool reverse(int64_t direction) const { return direction == 1 || first_is_reverse; }

@@ -8,12 +8,12 @@
 namespace octet::kernels {
 
 struct RowProducts {
-  const float* left = nullptr;   // [rows][depth]
+  const float* left = nullptr;  // [rows][depth]
   int64_t rows = 0;
   int64_t depth = 0;
   const float* right = nullptr;  // [columns][depth]
   int64_t columns = 0;
-  float* sums = nullptr;         // [rows][columns], rows `sums_stride` elements apart
+  float* sums = nullptr;  // [rows][columns], rows `sums_stride` elements apart
   int64_t sums_stride = 0;
 };
 

@@ -87,8 +87,7 @@ void SigmoidRow(const float* from, float* to, size_t size) {
     const auto one = hn::Set(d, 1.0f);
     const auto small = hn::Exp(d, hn::Neg(hn::Abs(x)));
     const auto positive = hn::Div(one, hn::Add(one, small));
-    const auto result =
-        hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(small, positive), positive);
+    const auto result = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(small, positive), positive);
     return hn::IfThenElse(hn::IsNaN(x), x, result);
   });
 }

@@ -64,7 +64,8 @@ TEST(VectorMath, SinAndCos) {
 TEST(VectorMath, HandsNanOn) {
   const std::vector<float> nan(5, std::numeric_limits<float>::quiet_NaN());
   std::vector<float> to(5);
-  for (auto* function : {VectorErf, VectorSin, VectorCos, VectorSoftplus, VectorSigmoid, VectorTanh}) {
+  for (auto* function :
+       {VectorErf, VectorSin, VectorCos, VectorSoftplus, VectorSigmoid, VectorTanh}) {
     function(nan, to);
     for (const float value : to) EXPECT_TRUE(std::isnan(value));
   }

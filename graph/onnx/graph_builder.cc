@@ -79,6 +79,9 @@ absl::Status GraphBuilder::Define(const std::string& name, ValueId value) {
 
 ValueId GraphBuilder::Named(const std::string& name) {
   if (name.empty()) return kNoValue;
+  for (auto branch = branches_.rbegin(); branch != branches_.rend(); ++branch) {
+    if (const auto found = branch->find(name); found != branch->end()) return found->second;
+  }
   const auto [it, added] = values_.try_emplace(name, kNoValue);
   if (added) it->second = graph_.AddValue(name);
   return it->second;
@@ -120,7 +123,7 @@ absl::Status GraphBuilder::AddInputs(const onnx::GraphProto& proto) {
   return absl::OkStatus();
 }
 
-absl::Status GraphBuilder::AddNodes(const onnx::GraphProto& proto) {
+absl::Status GraphBuilder::AddNodeList(const onnx::GraphProto& proto) {
   for (const onnx::NodeProto& node : proto.node()) {
     const std::string context = absl::StrCat("node ", NodeName(node), " (", OpName(node), ")");
     const absl::Status status = AddNode(node);
@@ -130,6 +133,12 @@ absl::Status GraphBuilder::AddNodes(const onnx::GraphProto& proto) {
       return Annotate(status, context);
     }
   }
+  return absl::OkStatus();
+}
+
+absl::Status GraphBuilder::AddNodes(const onnx::GraphProto& proto) {
+  first_computed_ = graph_.value_count();
+  OCTET_RETURN_IF_ERROR(AddNodeList(proto));
   if (!unsupported_.empty()) {
     const size_t count = unsupported_.size();
     if (count > kMaxListedNodes) {
@@ -139,6 +148,10 @@ absl::Status GraphBuilder::AddNodes(const onnx::GraphProto& proto) {
     return absl::UnimplementedError(
         absl::StrCat(count, " node(s) cannot be run:\n  ", absl::StrJoin(unsupported_, "\n  ")));
   }
+  return CheckReads();
+}
+
+absl::Status GraphBuilder::CheckReads() const {
   for (const NodeId id : graph_.Nodes()) {
     for (const ValueId input : graph_.node(id).inputs) {
       if (input == kNoValue || graph_.value(input).producer || graph_.IsConstant(input)) continue;
@@ -155,12 +168,28 @@ absl::Status GraphBuilder::AddNodes(const onnx::GraphProto& proto) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::vector<ValueId>> GraphBuilder::OutputsOf(const onnx::NodeProto& proto) {
+  std::vector<ValueId> outputs;
+  for (const std::string& output : proto.output()) {
+    const ValueId value = Named(output);
+    const bool is_input_or_weight = static_cast<size_t>(value) < first_computed_;
+    if (value != kNoValue &&
+        (is_input_or_weight || graph_.value(value).producer || graph_.IsConstant(value))) {
+      return absl::InvalidArgumentError(absl::StrCat("tensor ", output, " is defined twice"));
+    }
+    outputs.push_back(value);
+  }
+  return outputs;
+}
+
 absl::Status GraphBuilder::AddNode(const onnx::NodeProto& proto) {
   if (OpName(proto) == "Constant") return AddConstantNode(proto);
+  if (OpName(proto) == "If") return AddIf(proto);
   Node node{.op = OpName(proto), .name = NodeName(proto)};
   const std::string domain = proto.domain() == "ai.onnx" ? "" : proto.domain();
   if (domain == "octet") return absl::UnimplementedError("the domain is Octet's own");
   const auto opset = opsets_.find(domain);
+<<<<<<< HEAD
   absl::StatusOr<const OpSchema*> schema =
       graph_.registry().Find(node.op, opset == opsets_.end() ? 1 : opset->second);
   for (const std::string& output : proto.output()) {  // also of nodes that cannot be run
@@ -169,6 +198,15 @@ absl::Status GraphBuilder::AddNode(const onnx::NodeProto& proto) {
       return absl::InvalidArgumentError(absl::StrCat("tensor ", output, " is defined twice"));
     }
     node.outputs.push_back(value);
+=======
+  absl::StatusOr<const OpSchema*> schema =
+      graph_.registry().Find(node.op, opset == opsets_.end() ? 1 : opset->second);
+  OCTET_ASSIGN_OR_RETURN(node.outputs, OutputsOf(proto));  // also of nodes that cannot be run
+  if (node.op == "Loop" || node.op == "Scan") {
+    return absl::UnimplementedError(
+        "loops are not supported: Octet plans every step before a request; export the model with "
+        "the loop unrolled");
+>>>>>>> einsum
   }
   if (!schema.ok()) return schema.status();
   node.schema = *schema;
@@ -214,13 +252,9 @@ absl::Status GraphBuilder::AddConstantNode(const onnx::NodeProto& proto) {
   } else {
     return absl::UnimplementedError("string and sparse constants are not supported");
   }
-  // A node before this one may already have named the value.
-  const ValueId value = Named(proto.output(0));
-  if (value == kNoValue || graph_.value(value).producer || graph_.IsConstant(value)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor '", proto.output(0), "' is defined twice or has no name"));
-  }
-  graph_.MakeConstant(value, std::move(tensor));
+  OCTET_ASSIGN_OR_RETURN(const std::vector<ValueId> outputs, OutputsOf(proto));
+  if (outputs[0] == kNoValue) return absl::InvalidArgumentError("its output has no name");
+  graph_.MakeConstant(outputs[0], std::move(tensor));
   return absl::OkStatus();
 }
 

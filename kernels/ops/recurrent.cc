@@ -27,12 +27,12 @@ struct Direction {
 
 // One step of all sequences. `gates` comes in as the projection of the input and is overwritten.
 struct Step {
-  float* gates = nullptr;             // [batch][gates * hidden]
-  const float* state = nullptr;       // [batch][hidden]
-  const float* cell = nullptr;        // the same, LSTM only
+  float* gates = nullptr;        // [batch][gates * hidden]
+  const float* state = nullptr;  // [batch][hidden]
+  const float* cell = nullptr;   // the same, LSTM only
   float* next_state = nullptr;
   float* next_cell = nullptr;
-  float* scratch = nullptr;           // [batch][hidden]
+  float* scratch = nullptr;  // [batch][hidden]
 };
 
 using StepFn = void (*)(const Recurrence&, const Direction&, const Step&);
@@ -208,8 +208,8 @@ class DirectionRun {
       Project(first, end);
       for (int64_t step = first; step < end; ++step) {
         function(recurrence_, direction_,
-                 {.gates = gates_.data() + (step - first) * recurrence_.batch *
-                                               static_cast<int64_t>(bias_.size()),
+                 {.gates = gates_.data() +
+                           (step - first) * recurrence_.batch * static_cast<int64_t>(bias_.size()),
                   .state = state_.data(),
                   .cell = cell_.data(),
                   .next_state = next_state_.data(),
@@ -260,8 +260,7 @@ class DirectionRun {
         const int64_t row = (step - first) * batch + b;
         std::copy(bias_.begin(), bias_.end(), gates_.begin() + row * width);
         if (step >= lengths_[b]) continue;
-        std::copy_n(operands_.Input(Operand::kInput) +
-                        recurrence_.InputOffset(Place(step, b), b),
+        std::copy_n(operands_.Input(Operand::kInput) + recurrence_.InputOffset(Place(step, b), b),
                     inputs, rows_.data() + row * inputs);
       }
     }
@@ -315,8 +314,7 @@ absl::StatusOr<std::vector<int64_t>> Lengths(const Recurrence& recurrence,
   for (const int32_t length : given) {
     if (length >= 0 && length <= recurrence.steps) continue;
     return absl::InvalidArgumentError(absl::StrCat("a sequence length is ", length,
-                                                   ", the input has ", recurrence.steps,
-                                                   " steps"));
+                                                   ", the input has ", recurrence.steps, " steps"));
   }
   return std::vector<int64_t>(given.begin(), given.end());
 }

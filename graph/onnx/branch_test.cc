@@ -87,7 +87,7 @@ absl::StatusOr<ImportedModel> Import(const onnx::ModelProto& model) {
 }
 
 // y for x = [3, 5].
-std::vector<float> Run(const onnx::ModelProto& model) {
+std::vector<float> RunModel(const onnx::ModelProto& model) {
   const absl::StatusOr<ImportedModel> imported = Import(model);
   EXPECT_TRUE(imported.ok()) << imported.status().message();
   if (!imported.ok()) return {};
@@ -106,7 +106,7 @@ TEST(Branch, IsChosenByAConstantCondition) {
     AddBool(model.mutable_graph(), "condition", condition);
     AddIf(model.mutable_graph(), "condition", "y", 10, 100);
     const float factor = condition ? 10 : 100;
-    EXPECT_THAT(Run(model), ElementsAre(3 * factor, 5 * factor));
+    EXPECT_THAT(RunModel(model), ElementsAre(3 * factor, 5 * factor));
   }
 }
 
@@ -118,7 +118,7 @@ TEST(Branch, IsChosenByAComputedCondition) {
   AddNode(graph, "Less", {"two", "one"}, "less");
   AddNode(graph, "Not", {"less"}, "condition");
   AddIf(graph, "condition", "y", 10, 100);
-  EXPECT_THAT(Run(model), ElementsAre(30, 50));
+  EXPECT_THAT(RunModel(model), ElementsAre(30, 50));
 }
 
 TEST(Branch, KeepsNamesOfSeveralBranchesApart) {
@@ -131,7 +131,7 @@ TEST(Branch, KeepsNamesOfSeveralBranchesApart) {
   AddIf(graph, "no", "b", 0, 7);
   AddNode(graph, "Add", {"a", "b"}, "sum");
   AddNode(graph, "Add", {"sum", "factor"}, "y");
-  EXPECT_THAT(Run(model), ElementsAre(1051, 1085));
+  EXPECT_THAT(RunModel(model), ElementsAre(1051, 1085));
 }
 
 TEST(Branch, MayGiveOuterValuesAndWeights) {
@@ -146,7 +146,7 @@ TEST(Branch, MayGiveOuterValuesAndWeights) {
   branch->add_output()->set_name("weight");
   Branch(node, "else_branch");
   AddNode(graph, "Mul", {"same", "weight_out"}, "y");
-  EXPECT_THAT(Run(model), ElementsAre(12, 20));
+  EXPECT_THAT(RunModel(model), ElementsAre(12, 20));
 }
 
 // `depth` Ifs, each but the last in the branch of the one before.
@@ -166,7 +166,7 @@ onnx::ModelProto Nested(int depth) {
   return model;
 }
 
-TEST(Branch, MayHoldBranches) { EXPECT_THAT(Run(Nested(16)), ElementsAre(6, 10)); }
+TEST(Branch, MayHoldBranches) { EXPECT_THAT(RunModel(Nested(16)), ElementsAre(6, 10)); }
 
 TEST(Branch, IsRefusedTooDeep) {
   const absl::StatusOr<ImportedModel> model = Import(Nested(17));

@@ -189,16 +189,6 @@ absl::Status GraphBuilder::AddNode(const onnx::NodeProto& proto) {
   const std::string domain = proto.domain() == "ai.onnx" ? "" : proto.domain();
   if (domain == "octet") return absl::UnimplementedError("the domain is Octet's own");
   const auto opset = opsets_.find(domain);
-<<<<<<< HEAD
-  absl::StatusOr<const OpSchema*> schema =
-      graph_.registry().Find(node.op, opset == opsets_.end() ? 1 : opset->second);
-  for (const std::string& output : proto.output()) {  // also of nodes that cannot be run
-    const ValueId value = Named(output);
-    if (value != kNoValue && (graph_.value(value).producer || graph_.IsConstant(value))) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor ", output, " is defined twice"));
-    }
-    node.outputs.push_back(value);
-=======
   absl::StatusOr<const OpSchema*> schema =
       graph_.registry().Find(node.op, opset == opsets_.end() ? 1 : opset->second);
   OCTET_ASSIGN_OR_RETURN(node.outputs, OutputsOf(proto));  // also of nodes that cannot be run
@@ -206,7 +196,6 @@ absl::Status GraphBuilder::AddNode(const onnx::NodeProto& proto) {
     return absl::UnimplementedError(
         "loops are not supported: Octet plans every step before a request; export the model with "
         "the loop unrolled");
->>>>>>> einsum
   }
   if (!schema.ok()) return schema.status();
   node.schema = *schema;

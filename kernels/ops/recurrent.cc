@@ -145,7 +145,9 @@ void LstmStep(const Recurrence& recurrence, const Direction& direction, const St
     if (peepholes != nullptr) AddProduct(peepholes + hidden, next_cell, hidden, output);
     Apply(gate, recurrence.clip, {output, length});
     std::copy(next_cell, next_cell + hidden, next_state);
-    Apply(direction.functions[2], recurrence.clip, {next_state, length});
+    // Not clipped, though the specification says "the input of activations": ONNX Runtime clips
+    // the gates only, and that is what models are checked with.
+    direction.functions[2].Apply({next_state, length});
     for (int64_t i = 0; i < hidden; ++i) next_state[i] *= output[i];
   }
 }

@@ -90,11 +90,9 @@ struct CloseEntry {
 
 absl::StatusOr<std::vector<std::byte>> ReadEntry(zip_t* archive, zip_uint64_t index,
                                                  zip_uint64_t size) {
-  // A header and kMaxTensorBytes of elements; what an archive claims is checked while reading.
-  if (size > kMaxTensorBytes) return absl::ResourceExhaustedError("the array is too large");
   const std::unique_ptr<zip_file_t, CloseEntry> entry(zip_fopen_index(archive, index, 0));
   if (entry == nullptr) return absl::InvalidArgumentError(zip_strerror(archive));
-  std::vector<std::byte> bytes;
+  std::vector<std::byte> bytes;  // grows as it is read: `size` is what the archive claims
   constexpr size_t kStep = size_t{1} << 20;
   while (bytes.size() < size) {
     const size_t before = bytes.size();
@@ -141,6 +139,7 @@ absl::StatusOr<std::vector<std::pair<std::string, Tensor>>> ReadNpz(const std::s
     return absl::InvalidArgumentError(absl::StrCat(path, ": not an .npz archive"));
   }
   std::vector<std::pair<std::string, Tensor>> arrays;
+  size_t left = kMaxTensorBytes;
   const zip_int64_t count = zip_get_num_entries(archive.get(), 0);
   for (zip_int64_t i = 0; i < count; ++i) {
     zip_stat_t info;
@@ -150,6 +149,11 @@ absl::StatusOr<std::vector<std::pair<std::string, Tensor>>> ReadNpz(const std::s
     }
     const absl::string_view name = absl::StripSuffix(info.name, ".npy");
     const std::string context = absl::StrCat(path, ": array ", name);
+    if (info.size > left) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(context, ": the archive unpacks to more than ", kMaxTensorBytes, " bytes"));
+    }
+    left -= info.size;
     absl::StatusOr<std::vector<std::byte>> bytes =
         ReadEntry(archive.get(), static_cast<zip_uint64_t>(i), info.size);
     if (!bytes.ok()) return Annotate(bytes.status(), context);

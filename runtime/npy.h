@@ -19,8 +19,8 @@ namespace octet::runtime {
 // InvalidArgument for a damaged file, Unimplemented for element types no tensor has.
 absl::StatusOr<Tensor> ParseNpy(std::span<const std::byte> file);
 
-// Name and value of every array in an archive, stored or deflated. An entry may unpack to at most
-// kMaxTensorBytes.
+// Name and value of every array in an archive, stored or deflated. All together may unpack
+// to at most kMaxTensorBytes (ResourceExhausted).
 absl::StatusOr<std::vector<std::pair<std::string, Tensor>>> ReadNpz(const std::string& path);
 
 }  // namespace octet::runtime

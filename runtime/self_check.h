@@ -32,7 +32,8 @@ struct SelfCheckResult {
 // Checks the layers of `graph`, which has its weights' bytes, as they are for these input shapes. A
 // result is wrong that is off by more than one code or, where results are float, by more than 1e-4
 // of the largest. Weights are packed into `weights`, the model's own cache: what is checked is what
-// will be served. Layers that have no exact form here (kernels for weights that are no constants)
+// will be served. A batch of large images is checked with as many as 2 Mi elements hold, one at
+// least. Layers that have no exact form here (kernels for weights that are no constants)
 // are not checked. Errors are those of inference and lowering.
 absl::StatusOr<SelfCheckResult> CheckInt8Layers(const graph::Graph& graph,
                                                 std::span<const Shape> input_shapes,

@@ -1,0 +1,125 @@
+#include "runtime/evaluate.h"
+
+#include <cmath>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/graph_builder.h"
+#include "tests/support/random_tensor.h"
+
+namespace octet::runtime {
+namespace {
+
+using graph::QuantParams;
+using graph::ValueId;
+using ::testing::DoubleNear;
+using ::testing::ElementsAre;
+using testing::GraphBuilder;
+
+using Outputs = std::vector<std::vector<Tensor>>;
+
+TEST(OutputSqnrDb, IsTheRatioOfPowers) {
+  const Outputs exact = {{Tensor::Of<float>({2}, {3, 4})}, {Tensor::Of<float>({1}, {5})}};
+  const Outputs off = {{Tensor::Of<float>({2}, {3, 4.5f})}, {Tensor::Of<float>({1}, {5})}};
+  EXPECT_NEAR(OutputSqnrDb(exact, off), 10 * std::log10(50 / 0.25), 1e-9);
+}
+
+TEST(OutputSqnrDb, HasBounds) {
+  const Outputs some = {{Tensor::Of<float>({1}, {1})}};
+  const Outputs zero = {{Tensor::Of<float>({1}, {0})}};
+  const Outputs broken = {{Tensor::Of<float>({1}, {NAN})}};
+  EXPECT_EQ(OutputSqnrDb(some, some), 99);
+  EXPECT_EQ(OutputSqnrDb(zero, zero), 99);
+  EXPECT_EQ(OutputSqnrDb(zero, some), -99);
+  EXPECT_EQ(OutputSqnrDb(some, broken), -99);
+}
+
+TEST(OutputSqnrDb, LeavesOutWhatIsNotFloatOrNotFinite) {
+  const Outputs exact = {{Tensor::Of<int64_t>({1}, {1}), Tensor::Of<float>({2}, {HUGE_VALF, 1})}};
+  const Outputs other = {{Tensor::Of<int64_t>({1}, {9}), Tensor::Of<float>({2}, {5, 1})}};
+  EXPECT_EQ(OutputSqnrDb(exact, other), 99);
+}
+
+class EvaluateTest : public ::testing::Test {
+ protected:
+  // y = relu(2 x) for any number of columns.
+  EvaluateTest() {
+    GraphBuilder builder;
+    const ValueId x = builder.Input("x", {kUnknownDim, kUnknownDim});
+    doubled_ = builder.Apply("Add", "add", {x, x});
+    builder.Output(builder.Apply("Relu", "relu", {doubled_}), "y");
+    graph_ = builder.Finish().graph;
+  }
+
+  ValueId doubled_{};
+  std::optional<graph::Graph> graph_;
+  kernels::WeightCache weights_;
+};
+
+TEST_F(EvaluateTest, RunAllTakesSamplesOfDifferentShapes) {
+  const std::vector<std::vector<Tensor>> samples = {{Tensor::Of<float>({1, 2}, {1, -1})},
+                                                    {Tensor::Of<float>({1, 3}, {2, 3, -4})}};
+  const auto outputs = RunAll(*graph_, samples, weights_);
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_THAT((*outputs)[0][0].As<float>(), ElementsAre(2, 0));
+  EXPECT_THAT((*outputs)[1][0].As<float>(), ElementsAre(4, 6, 0));
+}
+
+TEST_F(EvaluateTest, ObserveSeesValuesInside) {
+  const std::vector<std::vector<Tensor>> samples = {{Tensor::Of<float>({1, 2}, {1, -1})},
+                                                    {Tensor::Of<float>({1, 2}, {5, 0})}};
+  const std::vector<ValueId> values = {doubled_};
+  const auto histograms = Observe(*graph_, values, samples, weights_);
+  ASSERT_TRUE(histograms.ok()) << histograms.status();
+  EXPECT_EQ((*histograms)[0].min(), -2);
+  EXPECT_EQ((*histograms)[0].max(), 10);
+  EXPECT_EQ(Observe(*graph_, values, {}, weights_).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+// x -> Quantize -> MaxPool: codes inside, floats outside.
+TEST(ValueSqnrDb, ReadsCodesAsWhatTheyStandFor) {
+  GraphBuilder builder;
+  const ValueId x = builder.Input("x", {kUnknownDim, 4});
+  const ValueId same = builder.Apply("Identity", "copy", {x});
+  builder.Output(builder.Apply("Relu", "relu", {same}), "y");
+  const graph::Graph exact = builder.Finish().graph;
+  graph::Graph rounded = exact;
+  // The value `same` is stored as codes of step 0.5, and read as floats.
+  const graph::NodeId relu = rounded.NodesOfType("Relu")[0];
+  const graph::NodeId copy = rounded.NodesOfType("Identity")[0];
+  rounded.mutable_node(copy).op = "octet.Quantize";
+  rounded.mutable_node(copy).schema = rounded.registry().FindNewest("octet.Quantize");
+  graph::TensorType codes = rounded.value(same).type;
+  const graph::TensorType floats = codes;
+  codes.dtype = DataType::kUint8;
+  codes.quant = QuantParams{{0.5f}, {100}, std::nullopt};
+  rounded.mutable_type(same) = codes;
+  rounded.SetInput(relu, 0, rounded.Apply("octet.Dequantize", "float", {same}, {}, floats));
+  const std::vector<std::vector<Tensor>> samples = {{Tensor::Of<float>({1, 4}, {1.1f, -2, 3, 0})}};
+  const std::vector<ValueId> values = {same};
+  kernels::WeightCache a, b;
+  const auto sqnr = ValueSqnrDb(exact, rounded, values, samples, a, b);
+  ASSERT_TRUE(sqnr.ok()) << sqnr.status();
+  EXPECT_THAT(*sqnr, ElementsAre(DoubleNear(10 * std::log10((1.21 + 4 + 9) / 0.01), 1e-3)));
+}
+
+TEST(ValueSqnrDb, ManyLargeValuesAreMeasuredInGroups) {
+  GraphBuilder builder;
+  ValueId value = builder.Input("x", {kUnknownDim, 1 << 20});
+  std::vector<ValueId> values;
+  for (int i = 0; i < 12; ++i) {
+    value = builder.Apply("Neg", "neg", {value});
+    values.push_back(value);
+  }
+  builder.Output(value, "y");
+  const graph::Graph graph = builder.Finish().graph;
+  const std::vector<std::vector<Tensor>> samples = {{testing::RandomFloats({2, 1 << 20}, 1)}};
+  kernels::WeightCache weights;
+  const auto sqnr = ValueSqnrDb(graph, graph, values, samples, weights, weights);
+  ASSERT_TRUE(sqnr.ok()) << sqnr.status();
+  EXPECT_EQ(*sqnr, std::vector<double>(12, 99));
+}
+
+}  // namespace
+}  // namespace octet::runtime

@@ -1,0 +1,212 @@
+#include "runtime/quantize_model.h"
+
+#include <google/protobuf/struct.pb.h>
+#include <google/protobuf/util/json_util.h>
+
+#include <cmath>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "runtime/evaluate.h"
+#include "runtime/quantize_report.h"
+#include "tests/support/graph_builder.h"
+#include "tests/support/random_tensor.h"
+
+namespace octet::runtime {
+namespace {
+
+using graph::ValueId;
+using quant::Precision;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using testing::GraphBuilder;
+using ::testing::Gt;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using testing::RandomFloats;
+
+// Three convolutions: wide, middle, last. With `outlier`, channel 0 between wide and middle is a
+// thousand times larger than the others, and nobody needs it: one range for all costs everything.
+GraphBuilder::Finished SmallNetwork(bool outlier) {
+  GraphBuilder builder;
+  Tensor wide = RandomFloats({16, 3, 3, 3}, 1, 0.2f);
+  Tensor middle = RandomFloats({8, 16, 1, 1}, 2, 0.25f);
+  if (outlier) {
+    for (int i = 0; i < 27; ++i) wide.MutableAs<float>()[i] *= 1000;
+    for (int o = 0; o < 8; ++o) middle.MutableAs<float>()[o * 16] = 1e-7f;
+  }
+  const absl::flat_hash_map<std::string, graph::Attribute> same = {
+      {"pads", std::vector<int64_t>{1, 1, 1, 1}}};
+  ValueId value = builder.Input("x", {kUnknownDim, 3, 8, 8});
+  value = builder.Apply("Conv", "wide", {value, builder.Constant("wide.w", wide)}, same);
+  value = builder.Apply("Relu", "relu", {value});
+  value = builder.Apply("Conv", "middle", {value, builder.Constant("middle.w", middle)});
+  value =
+      builder.Apply("Conv", "last",
+                    {value, builder.Constant("last.w", RandomFloats({8, 8, 3, 3}, 3, 0.2f))}, same);
+  builder.Output(value, "y");
+  return builder.Finish(/*optimize=*/true);
+}
+
+CalibrationData Samples(size_t count) {
+  CalibrationData data{.source = "memory"};
+  for (size_t i = 0; i < count; ++i) {
+    data.samples.push_back({RandomFloats({1, 3, 8, 8}, static_cast<uint32_t>(100 + i))});
+  }
+  return data;
+}
+
+QuantizedModel Quantize(const GraphBuilder::Finished& model, const CalibrationData& data,
+                        const QuantizeOptions& options = {}) {
+  absl::StatusOr<QuantizedModel> quantized =
+      QuantizeModel(model.graph, model.example_shapes, data, options);
+  EXPECT_TRUE(quantized.ok()) << quantized.status();
+  return *std::move(quantized);
+}
+
+std::vector<Precision> Precisions(const QuantizedModel& model) {
+  std::vector<Precision> result;
+  for (const LayerReport& layer : model.report.layers) result.push_back(layer.precision);
+  return result;
+}
+
+// Measured here, on samples that the quantizer has not seen.
+double SqnrOnNewSamples(const graph::Graph& exact, const graph::Graph& quantized) {
+  std::vector<std::vector<Tensor>> samples;
+  for (uint32_t i = 0; i < 8; ++i) samples.push_back({RandomFloats({1, 3, 8, 8}, 900 + i)});
+  kernels::WeightCache a, b;
+  return OutputSqnrDb(*RunAll(exact, samples, a), *RunAll(quantized, samples, b));
+}
+
+TEST(QuantizeModel, AWellBehavedNetworkIsInt8Throughout) {
+  const auto model = SmallNetwork(false);
+  const QuantizedModel quantized = Quantize(model, Samples(16));
+  EXPECT_THAT(Precisions(quantized),
+              ElementsAre(Precision::kInt8, Precision::kInt8, Precision::kInt8));
+  EXPECT_EQ(quantized.report.mode, "int8");
+  EXPECT_EQ(quantized.report.int8_mac_share, 1);
+  EXPECT_EQ(quantized.report.calibration_samples + quantized.report.held_out_samples, 16u);
+  EXPECT_EQ(quantized.report.attempts.size(), 4u);
+  EXPECT_GT(SqnrOnNewSamples(model.graph, quantized.graph), 20);
+}
+
+TEST(QuantizeModel, EveryLayerIsMeasuredAgainstFloat) {
+  const QuantizedModel quantized = Quantize(SmallNetwork(false), Samples(16));
+  for (const LayerReport& layer : quantized.report.layers) {
+    EXPECT_THAT(layer.output_sqnr_db, AllOf(Gt(20), ::testing::Lt(60))) << layer.node;
+    EXPECT_THAT(layer.weight_sqnr_db, Gt(30)) << layer.node;
+  }
+  // The last layer's result is the network's.
+  EXPECT_NEAR(quantized.report.layers[2].output_sqnr_db, quantized.report.output_sqnr_db, 3);
+}
+
+TEST(QuantizeModel, TheLayerThatCostsTooMuchStaysInFloat) {
+  const auto model = SmallNetwork(true);
+  const QuantizeOptions options{.activation_algorithms = {"min_max"}};
+  const QuantizedModel quantized = Quantize(model, Samples(16), options);
+  EXPECT_THAT(Precisions(quantized),
+              ElementsAre(Precision::kInt8, Precision::kFloat32, Precision::kInt8));
+  const LayerReport& middle = quantized.report.layers[1];
+  EXPECT_LT(middle.alone_sqnr_db, 10);
+  EXPECT_THAT(middle.reason, HasSubstr("alone it leaves"));
+  EXPECT_EQ(middle.bytes_after, middle.bytes_before);
+  EXPECT_GT(quantized.report.output_sqnr_db, options.target_sqnr_db);
+  EXPECT_GT(SqnrOnNewSamples(model.graph, quantized.graph), options.target_sqnr_db);
+  EXPECT_LT(quantized.report.int8_mac_share, 1);
+}
+
+TEST(QuantizeModel, TheShareOfFloatIsLimited) {
+  const QuantizeOptions options{.activation_algorithms = {"min_max"}, .max_float_fraction = 0};
+  const QuantizedModel quantized = Quantize(SmallNetwork(true), Samples(16), options);
+  EXPECT_EQ(Precisions(quantized)[1], Precision::kInt8);
+  EXPECT_THAT(quantized.report.warnings, ElementsAre(HasSubstr("below the target")));
+}
+
+TEST(QuantizeModel, TheFirstRuleThatMatchesDecides) {
+  const QuantizeOptions options{.layers = {{"last", true}, {"*", false}}};
+  const QuantizedModel quantized = Quantize(SmallNetwork(false), Samples(8), options);
+  EXPECT_THAT(Precisions(quantized),
+              ElementsAre(Precision::kFloat32, Precision::kFloat32, Precision::kInt8));
+  EXPECT_EQ(quantized.report.layers[0].reason, "configured");
+}
+
+TEST(QuantizeModel, AConfiguredLayerStaysInt8WhateverItCosts) {
+  const QuantizeOptions options{.activation_algorithms = {"min_max"}, .layers = {{"middle", true}}};
+  const QuantizedModel quantized = Quantize(SmallNetwork(true), Samples(16), options);
+  EXPECT_EQ(Precisions(quantized)[1], Precision::kInt8);
+}
+
+TEST(QuantizeModel, WithoutSamplesRangesAreMeasuredAtRunTime) {
+  const auto model = SmallNetwork(false);
+  const QuantizedModel quantized = Quantize(model, {});
+  EXPECT_EQ(quantized.report.mode, "int8 dynamic");
+  EXPECT_EQ(Precisions(quantized)[0], Precision::kInt8Dynamic);
+  EXPECT_GT(SqnrOnNewSamples(model.graph, quantized.graph), 25);
+}
+
+TEST(QuantizeModel, OneSampleCannotBeHeldOut) {
+  const QuantizedModel quantized = Quantize(SmallNetwork(false), Samples(1));
+  EXPECT_EQ(quantized.report.held_out_samples, 0u);
+  EXPECT_THAT(quantized.report.warnings, ElementsAre(HasSubstr("not measured")));
+}
+
+TEST(QuantizeModel, WeightsThatAreNotFiniteAreRefusedByName) {
+  GraphBuilder builder;
+  Tensor weight = RandomFloats({32, 8}, 1);
+  weight.MutableAs<float>()[13] = NAN;
+  builder.Output(
+      builder.Apply("MatMul", "product",
+                    {builder.Input("x", {kUnknownDim, 32}), builder.Constant("w", weight)}),
+      "y");
+  const auto model = builder.Finish();
+  const auto refused = QuantizeModel(model.graph, model.example_shapes, {}, {});
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(refused.status().message(), AllOf(HasSubstr("product"), HasSubstr("13")));
+  EXPECT_TRUE(
+      QuantizeModel(model.graph, model.example_shapes, {}, {.zero_non_finite_weights = true}).ok());
+}
+
+TEST(QuantizeReport, JsonHasWhatTheTextHas) {
+  QuantizedModel quantized =
+      Quantize(SmallNetwork(true), Samples(16), {.activation_algorithms = {"min_max"}});
+  quantized.report.warnings.push_back("a \"quoted\"\nwarning \x01");
+  google::protobuf::Struct json;
+  ASSERT_TRUE(
+      google::protobuf::util::JsonStringToMessage(ReportJson(quantized.report), &json).ok());
+  EXPECT_EQ(json.fields().at("schema").string_value(), "octet-quantization-report/1");
+  const auto& summary = json.fields().at("summary").struct_value().fields();
+  EXPECT_EQ(summary.at("layers_int8").number_value(), 2);
+  EXPECT_EQ(summary.at("layers_float32").number_value(), 1);
+  EXPECT_NEAR(summary.at("output_sqnr_db").number_value(), quantized.report.output_sqnr_db, 1e-9);
+  const auto& layers = json.fields().at("layers").list_value();
+  ASSERT_EQ(layers.values_size(), 3);
+  const auto& middle = layers.values(1).struct_value().fields();
+  EXPECT_EQ(middle.at("name").string_value(), "middle");
+  EXPECT_EQ(middle.at("decision").string_value(), "fp32");
+  EXPECT_EQ(middle.at("bytes_before").number_value(), 8 * 16 * 4);
+  EXPECT_EQ(json.fields().at("warnings").list_value().values(0).string_value(),
+            "a \"quoted\"\nwarning \x01");
+  EXPECT_THAT(
+      ReportText(quantized.report),
+      AllOf(HasSubstr("middle"), HasSubstr("2 layers int8, 1 float"), HasSubstr("min_max")));
+}
+
+TEST(QuantizeReport, KernelsComeFromThePlan) {
+  const auto model = SmallNetwork(false);
+  QuantizedModel quantized = Quantize(model, Samples(8), {.layers = {{"last", false}}});
+  kernels::WeightCache weights;
+  const auto program =
+      kernels::LowerGraph(*graph::Specialize(quantized.graph, model.example_shapes), weights);
+  ASSERT_TRUE(program.ok()) << program.status();
+  FillKernels(*program, quantized.report);
+  for (const LayerReport& layer : quantized.report.layers) {
+    EXPECT_THAT(layer.kernel, Not(IsEmpty())) << layer.node;
+  }
+  // Two layers in int8: "2 A", or "1 A, 1 B".
+  EXPECT_THAT(DescribeInt8Kernels(*program),
+              ::testing::AnyOf(HasSubstr("2 "), AllOf(HasSubstr("1 "), HasSubstr(", 1 "))));
+}
+
+}  // namespace
+}  // namespace octet::runtime

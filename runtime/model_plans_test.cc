@@ -27,7 +27,7 @@ Graph Product() {
 
 std::vector<Shape> Rows(int64_t rows) { return {{rows, 128}}; }
 
-std::vector<float> Run(ModelPlans& plans, int64_t rows) {
+std::vector<float> RunOnce(ModelPlans& plans, int64_t rows) {
   const auto plan = plans.Find(Rows(rows));
   EXPECT_TRUE(plan.ok()) << plan.status();
   if (!plan.ok()) return {};
@@ -97,7 +97,7 @@ TEST(ModelPlans, WeightsAreSharedByPlans) {
 TEST(ModelPlans, ReleasedWeightsStillServeNewShapes) {
   ModelPlans plans(Product(), nullptr);
   ASSERT_TRUE(plans.Pin(Rows(8)).ok());
-  const std::vector<float> before = Run(plans, 5);
+  const std::vector<float> before = RunOnce(plans, 5);
   ModelPlans released(Product(), nullptr);
   ASSERT_TRUE(released.Pin(Rows(8)).ok());
   released.ReleaseWeights();
@@ -113,10 +113,10 @@ TEST(ModelPlans, WeightsThatWereNeverPackedComeFromTheFile) {
   });
   plans.ReleaseWeights();
   ModelPlans whole(Product(), nullptr);
-  EXPECT_EQ(Run(plans, 7), Run(whole, 7));
+  EXPECT_EQ(RunOnce(plans, 7), Run(whole, 7));
   EXPECT_EQ(rebuilt, 1);
   // From now on they are in the cache.
-  EXPECT_EQ(Run(plans, 9), Run(whole, 9));
+  EXPECT_EQ(RunOnce(plans, 9), Run(whole, 9));
   EXPECT_EQ(rebuilt, 1);
 }
 
@@ -146,7 +146,7 @@ TEST(ModelPlans, PackedWeightsMayComeFromOutside) {
   ModelPlans plans(graph, nullptr, std::move(cache));
   plans.ReleaseWeights();
   ModelPlans whole(graph, nullptr);
-  EXPECT_EQ(Run(plans, 3), Run(whole, 3));
+  EXPECT_EQ(RunOnce(plans, 3), Run(whole, 3));
 }
 
 }  // namespace

@@ -101,7 +101,7 @@ TEST(ModelPlans, ReleasedWeightsStillServeNewShapes) {
   ModelPlans released(Product(), nullptr);
   ASSERT_TRUE(released.Pin(Rows(8)).ok());
   released.ReleaseWeights();
-  EXPECT_EQ(Run(released, 5), before);
+  EXPECT_EQ(RunOnce(released, 5), before);
   EXPECT_EQ(before.size(), 5u * 128);
 }
 
@@ -113,10 +113,10 @@ TEST(ModelPlans, WeightsThatWereNeverPackedComeFromTheFile) {
   });
   plans.ReleaseWeights();
   ModelPlans whole(Product(), nullptr);
-  EXPECT_EQ(RunOnce(plans, 7), Run(whole, 7));
+  EXPECT_EQ(RunOnce(plans, 7), RunOnce(whole, 7));
   EXPECT_EQ(rebuilt, 1);
   // From now on they are in the cache.
-  EXPECT_EQ(RunOnce(plans, 9), Run(whole, 9));
+  EXPECT_EQ(RunOnce(plans, 9), RunOnce(whole, 9));
   EXPECT_EQ(rebuilt, 1);
 }
 
@@ -146,7 +146,7 @@ TEST(ModelPlans, PackedWeightsMayComeFromOutside) {
   ModelPlans plans(graph, nullptr, std::move(cache));
   plans.ReleaseWeights();
   ModelPlans whole(graph, nullptr);
-  EXPECT_EQ(RunOnce(plans, 3), Run(whole, 3));
+  EXPECT_EQ(RunOnce(plans, 3), RunOnce(whole, 3));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ absl::StatusOr<Tensor> WeightCache::Get(uint64_t constant, const std::string& la
   const auto found = packed_.find(std::pair(constant, layout));
   if (found != packed_.end()) return found->second;
   OCTET_ASSIGN_OR_RETURN(Tensor packed, pack());
+  if (!packed.has_bytes()) return packed;  // released: the next caller may have the bytes
   packed_.emplace(std::pair(constant, layout), packed);
   return packed;
 }

@@ -141,6 +141,19 @@ absl::StatusOr<std::vector<std::pair<std::string, Tensor>>> ReadNpz(const std::s
   std::vector<std::pair<std::string, Tensor>> arrays;
   size_t left = kMaxTensorBytes;
   const zip_int64_t count = zip_get_num_entries(archive.get(), 0);
+  // What the archive claims is checked whole before anything is unpacked.
+  zip_uint64_t claimed = 0;
+  for (zip_int64_t i = 0; i < count; ++i) {
+    zip_stat_t info;
+    if (zip_stat_index(archive.get(), static_cast<zip_uint64_t>(i), 0, &info) == 0 &&
+        (info.valid & ZIP_STAT_SIZE) != 0) {
+      claimed += std::min<zip_uint64_t>(info.size, kMaxTensorBytes + 1);
+    }
+  }
+  if (claimed > kMaxTensorBytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(path, ": the archive unpacks to more than ", kMaxTensorBytes, " bytes"));
+  }
   for (zip_int64_t i = 0; i < count; ++i) {
     zip_stat_t info;
     if (zip_stat_index(archive.get(), static_cast<zip_uint64_t>(i), 0, &info) != 0 ||

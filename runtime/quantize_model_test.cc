@@ -1,4 +1,5 @@
 #include "runtime/quantize_model.h"
+#include "kernels/lowering.h"
 
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
@@ -109,7 +110,7 @@ TEST(QuantizeModel, TheLayerThatCostsTooMuchStaysInFloat) {
               ElementsAre(Precision::kInt8, Precision::kFloat32, Precision::kInt8));
   const LayerReport& middle = quantized.report.layers[1];
   EXPECT_LT(middle.alone_sqnr_db, 10);
-  EXPECT_THAT(middle.reason, HasSubstr("alone it leaves"));
+  EXPECT_THAT(middle.reason, HasSubstr("static int8 alone leaves"));
   EXPECT_EQ(middle.bytes_after, middle.bytes_before);
   EXPECT_GT(quantized.report.output_sqnr_db, options.target_sqnr_db);
   EXPECT_GT(SqnrOnNewSamples(model.graph, quantized.graph), options.target_sqnr_db);
@@ -162,7 +163,7 @@ TEST(QuantizeModel, WeightsThatAreNotFiniteAreRefusedByName) {
   const auto model = builder.Finish();
   const auto refused = QuantizeModel(model.graph, model.example_shapes, {}, {});
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(refused.status().message(), AllOf(HasSubstr("product"), HasSubstr("13")));
+  EXPECT_THAT(refused.status().message(), AllOf(HasSubstr("product"), HasSubstr("at index [")));
   EXPECT_TRUE(
       QuantizeModel(model.graph, model.example_shapes, {}, {.zero_non_finite_weights = true}).ok());
 }

@@ -152,6 +152,7 @@ absl::Status ServedContext::Gather(std::span<const InputRows* const> callers, si
         next += element;
         straddling.clear();
       }
+      if (piece.empty()) continue;  // all of it went into an element that may still be incomplete
       const size_t whole = piece.size() / border_element * border_element;
       FromBorder(border, piece.first(whole), next);
       next += whole / border_element * element;

@@ -68,14 +68,15 @@ QuantizedModel Quantize(const GraphBuilder::Finished& model, const CalibrationDa
 
 std::vector<Precision> Precisions(const QuantizedModel& model) {
   std::vector<Precision> result;
+  result.reserve(model.report.layers.size());
   for (const LayerReport& layer : model.report.layers) result.push_back(layer.precision);
   return result;
 }
 
 // Measured here, on samples that the quantizer has not seen.
 double SqnrOnNewSamples(const graph::Graph& exact, const graph::Graph& quantized) {
-  std::vector<std::vector<Tensor>> samples;
-  for (uint32_t i = 0; i < 8; ++i) samples.push_back({RandomFloats({1, 3, 8, 8}, 900 + i)});
+  std::vector<std::vector<Tensor>> samples(8);
+  for (uint32_t i = 0; i < 8; ++i) samples[i] = {RandomFloats({1, 3, 8, 8}, 900 + i)};
   kernels::WeightCache a, b;
   return OutputSqnrDb(*RunAll(exact, samples, a), *RunAll(quantized, samples, b));
 }

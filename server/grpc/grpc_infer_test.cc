@@ -352,10 +352,11 @@ TEST_F(GrpcInferTest, ClientThatOnlySendsIsNotReadFromForEver) {
   std::thread writer([&] {
     while (written < 100'000 && stream->Write(SumsRequest("sums", {1, 2, 3, 4}))) ++written;
   });
-  // 64 requests are open: up to 8 in the batch at the gate, the others waiting. What else was
+  // 64 requests are open: up to 8 in the batch at the gate, or none before the stream's thread has
+  // come to them, the others waiting. What else was
   // written waits in the transport's buffers, which are bounded.
   while (Waiting() < 64 - 8) std::this_thread::yield();
-  for (int i = 0; i < 1000; ++i) EXPECT_LT(Waiting(), 64);
+  for (int i = 0; i < 1000; ++i) EXPECT_LE(Waiting(), 64);
   context.TryCancel();
   writer.join();
   EXPECT_LT(written, 100'000);

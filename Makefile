@@ -40,7 +40,8 @@ test: venv  ## build and run every test and lint
 check: venv-bench  ## sanitizers, clang-tidy of everything, the comparison with peers
 	@scripts/check.sh
 
-bench: venv-bench build  ## measure speed and accuracy beside other engines
+bench: venv-bench  ## measure speed beside other engines
+	@scripts/build.sh release measured_model
 	@$(PYTHON) tests/bench/run.py
 
 format: venv  ## format all C++ files

@@ -26,13 +26,7 @@ sanitizer() { scripts/build.sh "$1" && ctest --preset "$1" --parallel "$(nproc)"
 
 tidy_all() { scripts/build.sh dev && "$PYTHON" tests/lint/check_tidy.py --all; }
 
-peers() {
-  if [[ ! -f tests/bench/run.py ]]; then
-    echo "there is no tests/bench/run.py in this tree"
-    return 1
-  fi
-  make build && "$PYTHON" tests/bench/run.py --quick
-}
+peers() { scripts/build.sh release measured_model && "$PYTHON" tests/bench/run.py --quick; }
 
 part "asan+ubsan: unit, property, conformance, e2e" sanitizer asan
 part "tsan: everything behind gRPC" sanitizer tsan

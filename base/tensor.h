@@ -103,6 +103,8 @@ class Tensor {
   // The reverse: this tensor's identity with the bytes of one of the same type and shape.
   Tensor WithBytesOf(const Tensor& other) const;
   bool has_bytes() const { return bytes_ != nullptr; }
+  // Whether other tensors, or what was made from one, hold these bytes too.
+  bool shares_bytes() const { return bytes_.use_count() > 1; }
 
   const std::byte* data() const { return bytes_.get(); }
   std::byte* mutable_data() { return bytes_.get(); }

@@ -16,6 +16,11 @@ absl::StatusOr<Tensor> WeightCache::Get(uint64_t constant, const std::string& la
   return packed;
 }
 
+void WeightCache::DropUnused() {
+  const MutexLock lock(mutex_);
+  absl::erase_if(packed_, [](const auto& entry) { return !entry.second.shares_bytes(); });
+}
+
 size_t WeightCache::bytes() const {
   const MutexLock lock(mutex_);
   size_t total = 0;

@@ -23,6 +23,9 @@ class WeightCache {
   absl::StatusOr<Tensor> Get(uint64_t constant, const std::string& layout,
                              const std::function<absl::StatusOr<Tensor>()>& pack);
 
+  // Forgets what only the cache still holds.
+  void DropUnused();
+
   // Bytes of everything in the cache.
   size_t bytes() const;
 

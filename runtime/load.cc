@@ -176,6 +176,36 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const LoadOptions&
   return absl::OkStatus();
 }
 
+// Compiles and pins the plans of the batch sizes, and forgets the weights that they do not use.
+absl::Status CompileBatchSizes(std::span<const Shape> example_shapes, const LoadOptions& options,
+                               ServedModelParts& parts) {
+  int64_t rows_per_run = options.rows_per_run;
+  if (!parts.batchable) {
+    rows_per_run = 0;
+  } else if (rows_per_run == 0 && options.max_batch_size > 1) {
+    Tell(options.progress, "measure", "how many rows of a batch to run at a time");
+    kernels::PrepareThread(options.threads);
+    absl::StatusOr<int64_t> measured =
+        MeasureRowsPerRun(*parts.plans, example_shapes, parts.batch_sizes.back());
+    kernels::PrepareThread(1);
+    OCTET_ASSIGN_OR_RETURN(rows_per_run, std::move(measured));
+  }
+  parts.rows_per_run = RowsPerRun(rows_per_run, example_shapes);
+  // Largest first: its layouts are the ones worth packing weights for.
+  for (auto size = parts.batch_sizes.rbegin(); size != parts.batch_sizes.rend(); ++size) {
+    const BatchRuns runs = SplitBatch(*size, rows_per_run, parts.batch_sizes);
+    Tell(options.progress, "compile", absl::StrCat("batch size ", *size));
+    const std::vector<Shape> shapes =
+        parts.batchable ? graph::WithFirstDim(example_shapes, runs.rows)
+                        : std::vector<Shape>(example_shapes.begin(), example_shapes.end());
+    OCTET_ASSIGN_OR_RETURN(const auto plan, parts.plans->Pin(shapes, runs.max_runs));
+    parts.summary.kernels = DescribeInt8Kernels(plan->program);
+  }
+  parts.plans->ReleaseWeights();
+  parts.plans->KeepPinned();
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOptions& options) {
@@ -229,16 +259,8 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
   };
   parts.plans =
       std::make_unique<ModelPlans>(std::move(model.graph), rebuild, std::move(model.weights));
-  // Largest first: its layouts are the ones worth packing weights for.
-  for (auto size = parts.batch_sizes.rbegin(); size != parts.batch_sizes.rend(); ++size) {
-    Tell(options.progress, "compile", absl::StrCat("batch size ", *size));
-    const std::vector<Shape> shapes =
-        parts.batchable ? graph::WithFirstDim(model.example_shapes, *size) : model.example_shapes;
-    const auto plan = parts.plans->Pin(shapes);
-    if (!plan.ok()) return Annotate(plan.status(), path);
-    parts.summary.kernels = DescribeInt8Kernels((*plan)->program);
-  }
-  parts.plans->ReleaseWeights();
+  const absl::Status compiled = CompileBatchSizes(model.example_shapes, options, parts);
+  if (!compiled.ok()) return Annotate(compiled, path);
   parts.summary.load_seconds = SecondsSince(start);
   return MakeServedModel(std::move(parts));
 }

@@ -22,6 +22,8 @@ struct LoadOptions {
   // Batch sizes to compile at load: 1, 2, 4, ... up to this. Ignored by models that do not batch.
   int64_t max_batch_size = 32;
   int threads = 1;  // per execution context
+  // Rows of a batch that one run of the network takes; 0: measured, see rows_per_run.h.
+  int64_t rows_per_run = 0;
 
   bool int8 = false;
   // Where calibration samples are; empty: the folder `calibration` beside the model, if there is

@@ -15,7 +15,7 @@ struct Lifetime {
   int last = -1;
 };
 
-std::vector<Lifetime> Lifetimes(const kernels::Program& program) {
+std::vector<Lifetime> Lifetimes(const kernels::Program& program, int64_t max_runs) {
   std::vector<Lifetime> lives(program.buffers.size());
   const auto touch = [&](int buffer, int step) {
     if (buffer < 0) return;
@@ -35,16 +35,27 @@ std::vector<Lifetime> Lifetimes(const kernels::Program& program) {
     lives[i].bytes = (program.buffers[i].bytes + kAlignment - 1) / kAlignment * kAlignment;
     if (program.buffers[i].constant != nullptr) lives[i].last = -2;  // takes no arena
   }
+  if (max_runs > 1) {
+    for (const auto* ends : {&program.inputs, &program.outputs}) {
+      for (const int buffer : *ends) {
+        if (program.buffers[static_cast<size_t>(buffer)].constant != nullptr) continue;
+        const size_t bytes =
+            program.buffers[static_cast<size_t>(buffer)].bytes * static_cast<size_t>(max_runs);
+        lives[static_cast<size_t>(buffer)] = {
+            buffer, (bytes + kAlignment - 1) / kAlignment * kAlignment, -1, end};
+      }
+    }
+  }
   std::erase_if(lives, [](const Lifetime& life) { return life.last < life.first; });
   return lives;
 }
 
 }  // namespace
 
-MemoryPlan PlanMemory(const kernels::Program& program) {
+MemoryPlan PlanMemory(const kernels::Program& program, int64_t max_runs) {
   MemoryPlan plan;
   plan.offsets.assign(program.buffers.size(), 0);
-  std::vector<Lifetime> lives = Lifetimes(program);
+  std::vector<Lifetime> lives = Lifetimes(program, max_runs);
   std::stable_sort(lives.begin(), lives.end(),
                    [](const Lifetime& a, const Lifetime& b) { return a.bytes > b.bytes; });
   std::vector<const Lifetime*> placed;  // by offset

@@ -18,6 +18,10 @@ struct MemoryPlan {
 // Buffers whose lifetimes overlap never overlap in memory. A buffer lives from the step that first
 // touches it to the step that last does; inputs from before the first step, outputs to the end.
 // Greedy: the largest buffer first, into the tightest gap that is free for its whole life.
-MemoryPlan PlanMemory(const kernels::Program& program);
+//
+// With `max_runs` above one the program runs up to that often, one run after the other, over rows
+// that lie side by side: inputs and outputs are `max_runs` times as large as the program's buffers
+// and keep their memory throughout, everything between is used again by each run.
+MemoryPlan PlanMemory(const kernels::Program& program, int64_t max_runs = 1);
 
 }  // namespace octet::runtime

@@ -9,10 +9,11 @@ namespace {
 
 constexpr size_t kReleasedFromBytes = 16 << 10;
 
-std::string Key(std::span<const Shape> shapes) {
-  return absl::StrJoin(shapes, "", [](std::string* out, const Shape& shape) {
+std::string Key(std::span<const Shape> shapes, int64_t max_runs) {
+  const std::string key = absl::StrJoin(shapes, "", [](std::string* out, const Shape& shape) {
     absl::StrAppend(out, ToText(shape));
   });
+  return max_runs == 1 ? key : absl::StrCat(max_runs, " x ", key);
 }
 
 }  // namespace
@@ -27,8 +28,9 @@ void ModelPlans::Touch(Entry& entry) {
   recently_used_.splice(recently_used_.begin(), recently_used_, entry.used);
 }
 
-absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Find(std::span<const Shape> shapes) {
-  const std::string key = Key(shapes);
+absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Find(std::span<const Shape> shapes,
+                                                             int64_t max_runs) {
+  const std::string key = Key(shapes, max_runs);
   const auto find = [&]() -> std::shared_ptr<const Plan> {
     const MutexLock lock(mutex_);
     const auto found = plans_.find(key);
@@ -39,7 +41,7 @@ absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Find(std::span<const Sha
   if (auto plan = find()) return plan;
   const MutexLock compiling(compile_mutex_);
   if (auto plan = find()) return plan;  // another thread was faster
-  OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, Make(shapes));
+  OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, Make(shapes, max_runs));
   const MutexLock lock(mutex_);
   recently_used_.push_front(key);
   plans_[key] = {.plan = plan, .used = recently_used_.begin()};
@@ -47,27 +49,29 @@ absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Find(std::span<const Sha
   return plan;
 }
 
-absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Pin(std::span<const Shape> shapes) {
-  OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, Find(shapes));
+absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Pin(std::span<const Shape> shapes,
+                                                            int64_t max_runs) {
+  OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, Find(shapes, max_runs));
   const MutexLock lock(mutex_);
-  if (const auto found = plans_.find(Key(shapes)); found != plans_.end()) {
+  if (const auto found = plans_.find(Key(shapes, max_runs)); found != plans_.end()) {
     found->second.pinned = true;
   }
   return plan;
 }
 
-absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Make(std::span<const Shape> shapes) {
-  absl::StatusOr<std::shared_ptr<const Plan>> plan = MakePlan(graph_, shapes, *weights_);
+absl::StatusOr<std::shared_ptr<const Plan>> ModelPlans::Make(std::span<const Shape> shapes,
+                                                             int64_t max_runs) {
+  absl::StatusOr<std::shared_ptr<const Plan>> plan = MakePlan(graph_, shapes, *weights_, max_runs);
   if (plan.status().code() == absl::StatusCode::kFailedPrecondition && rebuild_ != nullptr) {
     OCTET_ASSIGN_OR_RETURN(const graph::Graph whole, rebuild_());
     graph::Graph restored = graph_;
     OCTET_RETURN_IF_ERROR(restored.RestoreBytes(whole));
-    plan = MakePlan(restored, shapes, *weights_);
+    plan = MakePlan(restored, shapes, *weights_, max_runs);
   }
   if (plan.ok() && (*plan)->memory.arena_bytes > kMaxArenaBytes) {
-    return absl::ResourceExhaustedError(absl::StrCat("activations for input shapes ", Key(shapes),
-                                                     " need ", (*plan)->memory.arena_bytes,
-                                                     " bytes, the limit is ", kMaxArenaBytes));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("activations for input shapes ", Key(shapes, max_runs), " need ",
+                     (*plan)->memory.arena_bytes, " bytes, the limit is ", kMaxArenaBytes));
   }
   return plan;
 }
@@ -80,6 +84,23 @@ void ModelPlans::Evict() {
     plans_.erase(found);
     it = recently_used_.erase(it);
   }
+}
+
+void ModelPlans::KeepPinned() {
+  const MutexLock compiling(compile_mutex_);
+  {
+    const MutexLock lock(mutex_);
+    for (auto it = recently_used_.begin(); it != recently_used_.end();) {
+      const auto found = plans_.find(*it);
+      if (found->second.pinned) {
+        ++it;
+        continue;
+      }
+      plans_.erase(found);
+      it = recently_used_.erase(it);
+    }
+  }
+  weights_->DropUnused();
 }
 
 void ModelPlans::ReleaseWeights() {

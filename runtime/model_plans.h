@@ -32,9 +32,15 @@ class ModelPlans {
   // dropped again, least recently used first, when there are more than kMaxPlans.
   //   InvalidArgument, Unimplemented  the graph cannot take the shapes
   //   ResourceExhausted               the plan needs more than kMaxArenaBytes
-  absl::StatusOr<std::shared_ptr<const Plan>> Find(std::span<const Shape> shapes);
+  // With `max_runs`, for up to that many runs over such shapes, see PlanMemory().
+  absl::StatusOr<std::shared_ptr<const Plan>> Find(std::span<const Shape> shapes,
+                                                   int64_t max_runs = 1);
   // The same, and the plan stays.
-  absl::StatusOr<std::shared_ptr<const Plan>> Pin(std::span<const Shape> shapes);
+  absl::StatusOr<std::shared_ptr<const Plan>> Pin(std::span<const Shape> shapes,
+                                                  int64_t max_runs = 1);
+
+  // Forgets the plans that were not pinned, and packed weights that no plan uses.
+  void KeepPinned();
 
   // Forgets the graph's constants of more than a few KiB: from now on they are only in the weight
   // cache, packed. A plan that wants one in another form rebuilds the graph for a moment.
@@ -52,7 +58,7 @@ class ModelPlans {
     std::list<std::string>::iterator used;  // in recently_used_
   };
 
-  absl::StatusOr<std::shared_ptr<const Plan>> Make(std::span<const Shape> shapes)
+  absl::StatusOr<std::shared_ptr<const Plan>> Make(std::span<const Shape> shapes, int64_t max_runs)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(compile_mutex_);
   void Touch(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Evict() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

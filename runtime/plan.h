@@ -21,12 +21,16 @@ namespace octet::runtime {
 struct Plan {
   kernels::Program program;
   MemoryPlan memory;
+  // A batch may take several runs of the program, one after the other, over rows side by side.
+  int64_t max_runs = 1;
 };
 
-// `graph` may have symbolic dimensions; the plan is for these input shapes.
+// `graph` may have symbolic dimensions; the plan is for these input shapes. With `max_runs` above
+// one the first dimension of every input and output must be the batch's.
 absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const graph::Graph& graph,
                                                      std::span<const Shape> input_shapes,
-                                                     kernels::WeightCache& weights);
+                                                     kernels::WeightCache& weights,
+                                                     int64_t max_runs = 1);
 
 // A 64-byte aligned block that only grows.
 class Block {
@@ -51,20 +55,31 @@ class BoundPlan {
   // `arena` and `scratch` are as large as the plan says and outlive this.
   BoundPlan(std::shared_ptr<const Plan> plan, std::byte* arena, std::byte* scratch);
 
-  absl::Status Run();
+  // The program `runs` times, over as many times its rows; at most the plan's max_runs.
+  absl::Status Run(int64_t runs = 1);
 
   const Plan& plan() const { return *plan_; }
-  TensorView input(size_t index) const;
-  ConstTensorView output(size_t index) const;
+  // The rows of the first `runs` runs.
+  TensorView input(size_t index, int64_t runs = 1) const;
+  ConstTensorView output(size_t index, int64_t runs = 1) const;
   // Nanoseconds of each step of one run; for `octet inspect`, not the request path.
   absl::StatusOr<std::vector<int64_t>> TimedRun();
 
  private:
-  std::byte* Address(int buffer) const;
+  std::byte* Address(int buffer, int64_t run) const;
+  std::unique_ptr<kernels::BoundKernel> Bind(const kernels::Step& step, int64_t run) const;
 
   std::shared_ptr<const Plan> plan_;
   std::byte* arena_;
-  std::vector<std::unique_ptr<kernels::BoundKernel>> kernels_;
+  std::byte* scratch_;
+  std::vector<bool> is_end_;  // by buffer: an input or output, which moves on from run to run
+  std::vector<std::unique_ptr<kernels::BoundKernel>> kernels_;  // of the first run
+  // What later runs have instead: (step, kernel) of the steps that touch inputs or outputs.
+  struct Replacement {
+    size_t step;
+    std::unique_ptr<kernels::BoundKernel> kernel;
+  };
+  std::vector<std::vector<Replacement>> later_runs_;
 };
 
 // Plans, memory and one run in a single call: for calibration, measuring and tests.

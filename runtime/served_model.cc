@@ -25,7 +25,7 @@ class ServedContext final : public ExecutionContext {
 
  private:
   absl::StatusOr<std::vector<Shape>> BatchShapes(std::span<const InputRows* const> callers) const;
-  absl::Status Bind(std::span<const Shape> shapes);
+  absl::Status Bind(std::vector<Shape> shapes);
   absl::Status Gather(std::span<const InputRows* const> callers, size_t input);
 
   const std::shared_ptr<const ServedModel> model_;
@@ -33,6 +33,7 @@ class ServedContext final : public ExecutionContext {
   // Bound plans by plan; all are dropped when a block moves.
   absl::flat_hash_map<const Plan*, std::unique_ptr<BoundPlan>> bound_;
   BoundPlan* current_ = nullptr;
+  int64_t runs_ = 1;                // of the current plan, for the loaded rows
   std::vector<int64_t> first_row_;  // by caller, and the end
   bool thread_prepared_ = false;
 };
@@ -62,11 +63,10 @@ class ServedModel final : public CompiledModel, public std::enable_shared_from_t
   int threads() const { return parts_.threads; }
   ContextBytes& context_bytes() const { return context_bytes_; }
 
-  // The smallest compiled batch size that holds `rows`, or `rows` if none does.
-  int64_t PaddedRows(int64_t rows) const {
-    const auto& sizes = parts_.batch_sizes;
-    const auto found = std::lower_bound(sizes.begin(), sizes.end(), rows);
-    return found == sizes.end() ? rows : *found;
+  // How inputs of these shapes run, their first dimension being the rows of the whole batch.
+  BatchRuns Split(std::span<const Shape> shapes) const {
+    if (!parts_.batchable || shapes.empty()) return {};
+    return SplitBatch(shapes[0][0], parts_.rows_per_run.For(shapes), parts_.batch_sizes);
   }
 
  private:
@@ -79,7 +79,7 @@ ServedContext::~ServedContext() {
   model_->context_bytes().scratchpad -= scratch_.size();
 }
 
-// One shape per input for the whole batch.
+// One shape per input for all rows.
 absl::StatusOr<std::vector<Shape>> ServedContext::BatchShapes(
     std::span<const InputRows* const> callers) const {
   const std::vector<TensorSpec>& specs = model_->inputs();
@@ -104,14 +104,20 @@ absl::StatusOr<std::vector<Shape>> ServedContext::BatchShapes(
                          ToText(tensor.shape), " do not fit a batch of shape ", ToText(shape)));
       }
     }
-    if (model_->batchable()) shape[0] = model_->PaddedRows(first_row_.back());
+    if (model_->batchable()) shape[0] = first_row_.back();
     shapes.push_back(std::move(shape));
   }
   return shapes;
 }
 
-absl::Status ServedContext::Bind(std::span<const Shape> shapes) {
-  OCTET_ASSIGN_OR_RETURN(const std::shared_ptr<const Plan> plan, model_->plans().Find(shapes));
+absl::Status ServedContext::Bind(std::vector<Shape> shapes) {
+  const BatchRuns split = model_->Split(shapes);
+  if (model_->batchable()) {
+    for (Shape& shape : shapes) shape[0] = split.rows;
+  }
+  runs_ = split.runs;
+  OCTET_ASSIGN_OR_RETURN(const std::shared_ptr<const Plan> plan,
+                         model_->plans().Find(shapes, split.max_runs));
   const size_t arena_before = arena_.size(), scratch_before = scratch_.size();
   OCTET_ASSIGN_OR_RETURN(const bool arena_moved, arena_.Reserve(plan->memory.arena_bytes));
   OCTET_ASSIGN_OR_RETURN(const bool scratch_moved, scratch_.Reserve(plan->program.scratch_bytes));
@@ -130,14 +136,15 @@ absl::Status ServedContext::Load(std::span<const InputRows* const> callers) {
   current_ = nullptr;
   first_row_.assign(1, 0);
   for (const InputRows* caller : callers) first_row_.push_back(first_row_.back() + caller->rows);
-  OCTET_ASSIGN_OR_RETURN(const std::vector<Shape> shapes, BatchShapes(callers));
-  OCTET_RETURN_IF_ERROR(Bind(shapes));
-  for (size_t i = 0; i < shapes.size(); ++i) OCTET_RETURN_IF_ERROR(Gather(callers, i));
+  OCTET_ASSIGN_OR_RETURN(std::vector<Shape> shapes, BatchShapes(callers));
+  const size_t inputs = shapes.size();
+  OCTET_RETURN_IF_ERROR(Bind(std::move(shapes)));
+  for (size_t i = 0; i < inputs; ++i) OCTET_RETURN_IF_ERROR(Gather(callers, i));
   return absl::OkStatus();
 }
 
 absl::Status ServedContext::Gather(std::span<const InputRows* const> callers, size_t input) {
-  const TensorView to = current_->input(input);
+  const TensorView to = current_->input(input, runs_);
   const DataType border = model_->inputs()[input].dtype;
   const size_t element = ByteSize(to.dtype), border_element = ByteSize(border);
   std::byte* next = to.data;
@@ -171,11 +178,11 @@ absl::Status ServedContext::Execute() {
     kernels::PrepareThread(model_->threads());
     thread_prepared_ = true;
   }
-  return current_->Run();
+  return current_->Run(runs_);
 }
 
 Shape ServedContext::OutputShape(int output, int caller) const {
-  Shape shape = current_->output(static_cast<size_t>(output)).shape;
+  Shape shape = current_->output(static_cast<size_t>(output), runs_).shape;
   if (model_->batchable()) {
     shape[0] =
         first_row_[static_cast<size_t>(caller) + 1] - first_row_[static_cast<size_t>(caller)];
@@ -184,7 +191,7 @@ Shape ServedContext::OutputShape(int output, int caller) const {
 }
 
 void ServedContext::Store(int output, int caller, std::span<std::byte> bytes) const {
-  const ConstTensorView from = current_->output(static_cast<size_t>(output));
+  const ConstTensorView from = current_->output(static_cast<size_t>(output), runs_);
   std::span<const std::byte> rows(from.data, from.byte_size());
   if (model_->batchable() && from.shape[0] > 0) {
     const size_t row_bytes = from.byte_size() / static_cast<size_t>(from.shape[0]);

@@ -8,6 +8,7 @@
 
 #include "runtime/compiled_model.h"
 #include "runtime/model_plans.h"
+#include "runtime/rows_per_run.h"
 
 namespace octet::runtime {
 
@@ -22,6 +23,7 @@ struct ServedModelParts {
   bool batchable = false;
   std::vector<int64_t> batch_sizes = {1};
   int threads = 1;
+  RowsPerRun rows_per_run;
   size_t float32_weight_bytes = 0;
   std::unique_ptr<ModelPlans> plans;
   ModelSummary summary;

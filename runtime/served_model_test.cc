@@ -22,7 +22,7 @@ constexpr int64_t kWidth = 24;
 
 // softmax(x w) and x w, both with rows of their own; x may have another type at the border.
 std::shared_ptr<const CompiledModel> RowModel(DataType border = DataType::kFloat32,
-                                              bool batchable = true) {
+                                              bool batchable = true, int64_t rows_per_run = 0) {
   GraphBuilder builder;
   const ValueId x = builder.Input("x", {batchable ? kUnknownDim : 2, kWidth}, border);
   const ValueId product =
@@ -37,6 +37,7 @@ std::shared_ptr<const CompiledModel> RowModel(DataType border = DataType::kFloat
                   {"y", DataType::kFloat32, {batchable ? kUnknownDim : 2, 10}}},
       .batchable = batchable,
       .batch_sizes = batchable ? std::vector<int64_t>{1, 2, 4, 8} : std::vector<int64_t>{1},
+      .rows_per_run = RowsPerRun(rows_per_run, std::vector<Shape>{{1, kWidth}}),
       .float32_weight_bytes = kWidth * 10 * 4,
       .plans = std::make_unique<ModelPlans>(std::move(finished.graph), nullptr)};
   return MakeServedModel(std::move(parts));
@@ -67,8 +68,11 @@ absl::Status Load(ExecutionContext& context, const std::vector<const Caller*>& c
   return context.Load(rows);
 }
 
-TEST(ServedModel, CallersGetTheirOwnRowsWhoeverSharesTheBatch) {
-  const auto model = RowModel();
+class ServedRows : public ::testing::TestWithParam<int64_t> {};
+INSTANTIATE_TEST_SUITE_P(RowsPerRun, ServedRows, ::testing::Values(0, 1, 2, 4, 8));
+
+TEST_P(ServedRows, CallersGetTheirOwnRowsWhoeverSharesTheBatch) {
+  const auto model = RowModel(DataType::kFloat32, true, GetParam());
   const auto together = *model->NewContext();
   const auto alone = *model->NewContext();
   std::mt19937 random(3);
@@ -95,8 +99,8 @@ TEST(ServedModel, CallersGetTheirOwnRowsWhoeverSharesTheBatch) {
   }
 }
 
-TEST(ServedModel, RowsThatFillUpABatchAreZero) {
-  const auto model = RowModel();
+TEST_P(ServedRows, RowsThatFillUpABatchAreZero) {
+  const auto model = RowModel(DataType::kFloat32, true, GetParam());
   const auto context = *model->NewContext();
   // Eight rows first, so that the memory holds somebody's data, then three in a plan for four.
   const Caller before(RandomFloats({8, kWidth}, 1));
@@ -113,13 +117,24 @@ TEST(ServedModel, RowsThatFillUpABatchAreZero) {
   EXPECT_EQ(Result(*context, 1, 0), Result(*alone, 1, 0));
 }
 
-TEST(ServedModel, MoreRowsThanCompiledBatchesGetAPlanOfTheirOwn) {
-  const auto model = RowModel();
+TEST_P(ServedRows, MoreRowsThanCompiledBatchesGetAPlanOfTheirOwn) {
+  const auto model = RowModel(DataType::kFloat32, true, GetParam());
   const auto context = *model->NewContext();
   const Caller many(RandomFloats({13, kWidth}, 1));
   ASSERT_TRUE(Load(*context, {&many}).ok());
   ASSERT_TRUE(context->Execute().ok());
   EXPECT_EQ(context->OutputShape(0, 0), Shape({13, 10}));
+  const std::vector<float> all = Result(*context, 1, 0);
+  for (int64_t row = 0; row < 13; ++row) {
+    Tensor one = *Tensor::Allocate(DataType::kFloat32, {1, kWidth});
+    std::memcpy(one.mutable_data(), many.tensor.data() + row * kWidth * 4, kWidth * 4);
+    const Caller single(one);
+    ASSERT_TRUE(Load(*context, {&single}).ok());
+    ASSERT_TRUE(context->Execute().ok());
+    const std::vector<float> expected = Result(*context, 1, 0);
+    const std::vector<float> actual(all.begin() + row * 10, all.begin() + (row + 1) * 10);
+    EXPECT_THAT(actual, ::testing::Pointwise(::testing::FloatNear(1e-4f), expected));
+  }
 }
 
 TEST(ServedModel, ElementsMayStraddlePieces) {

@@ -15,11 +15,8 @@
 
 #include "absl/strings/numbers.h"
 #include "base/status.h"
-#include "graph/infer.h"
-#include "kernels/cpu.h"
 #include "runtime/calibration_data.h"
 #include "runtime/load.h"
-#include "runtime/plan.h"
 
 namespace octet {
 namespace {
@@ -44,14 +41,15 @@ absl::StatusOr<std::vector<Tensor>> Batch(const runtime::CalibrationData& data, 
 }
 
 // Copying the inputs in is part of a run, as it is for other engines.
-absl::StatusOr<double> MedianSeconds(runtime::PlanRunner& runner, const std::vector<Tensor>& inputs,
-                                     double seconds) {
+absl::StatusOr<double> MedianSeconds(runtime::ExecutionContext& context,
+                                     const runtime::InputRows& inputs, double seconds) {
+  const runtime::InputRows* const callers[] = {&inputs};
   std::vector<double> runs;
   const Clock::time_point start = Clock::now();
   for (Clock::time_point begin = start;
        runs.size() < 3 || std::chrono::duration<double>(begin - start).count() < seconds;) {
-    OCTET_RETURN_IF_ERROR(runner.Load(inputs));
-    OCTET_RETURN_IF_ERROR(runner.bound().Run());
+    OCTET_RETURN_IF_ERROR(context.Load(callers));
+    OCTET_RETURN_IF_ERROR(context.Execute());
     const Clock::time_point end = Clock::now();
     runs.push_back(std::chrono::duration<double>(end - begin).count());
     begin = end;
@@ -70,26 +68,25 @@ absl::Status Run(const std::vector<std::string>& arguments) {
   options.dynamic = arguments[2] == "dynamic";
   options.calibration_path = arguments[1];
   if (arguments[2] == "int8-all") options.quantization.target_sqnr_db = 0;
-  OCTET_ASSIGN_OR_RETURN(const runtime::PreparedModel model,
-                         runtime::PrepareModel(arguments[0], options));
+  options.max_batch_size = batch;
+  OCTET_ASSIGN_OR_RETURN(const auto model, runtime::LoadModel(arguments[0], options));
   OCTET_ASSIGN_OR_RETURN(
       const runtime::CalibrationData data,
-      runtime::ReadCalibrationData(arguments[1], model.inputs, model.batchable, 64));
+      runtime::ReadCalibrationData(arguments[1], model->inputs(), model->batchable(), 64));
   OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> inputs, Batch(data, batch));
-  std::vector<Shape> shapes;
-  for (const Tensor& input : inputs) shapes.push_back(input.shape());
-  kernels::WeightCache weights;
-  OCTET_ASSIGN_OR_RETURN(auto plan, runtime::MakePlan(model.graph, shapes, weights));
-  OCTET_ASSIGN_OR_RETURN(runtime::PlanRunner runner, runtime::PlanRunner::Create(plan));
-  OCTET_RETURN_IF_ERROR(runner.Run(inputs).status());
-  if (model.quantization) {
+  runtime::InputRows rows{.rows = batch};
+  for (const Tensor& input : inputs) {
+    rows.inputs.push_back({.shape = input.shape(), .pieces = {{input.data(), input.byte_size()}}});
+  }
+  OCTET_ASSIGN_OR_RETURN(const auto context, model->NewContext());
+  if (options.int8) {
     std::cerr << arguments[0] << " " << arguments[2] << ": "
-              << 100 * model.quantization->int8_mac_share << " % of MACs in int8, output SQNR "
-              << model.quantization->output_sqnr_db << " dB\n";
+              << 100 * model->summary().int8_mac_share << " % of MACs in int8, output SQNR "
+              << model->summary().output_sqnr_db << " dB\n";
   }
   std::cout << "ready" << std::endl;
   for (double seconds = 0; std::cin >> seconds;) {
-    OCTET_ASSIGN_OR_RETURN(const double median, MedianSeconds(runner, inputs, seconds));
+    OCTET_ASSIGN_OR_RETURN(const double median, MedianSeconds(*context, rows, seconds));
     std::cout << median << std::endl;
   }
   return absl::OkStatus();

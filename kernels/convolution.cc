@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "kernels/channel_padding.h"
 #include "kernels/channels_last.h"
+#include "kernels/packed_layout.h"
 #include "kernels/post_ops.h"
 #include "kernels/primitive_kernel.h"
 #include "kernels/quantization_attributes.h"
@@ -19,6 +20,7 @@ namespace {
 
 using dnnl::memory;
 constexpr int kInput = 0, kWeight = 1, kBias = 2;
+constexpr char kPaddedForm[] = "padded ";  // weights with zeros for further input channels
 
 memory::dims Dims(const Shape& shape) { return {shape.begin(), shape.end()}; }
 
@@ -120,18 +122,28 @@ class ConvolutionLowering {
         context_.has_input(kBias)
             ? memory::desc({weight_.shape[0]}, memory::data_type::f32, memory::format_tag::x)
             : memory::desc();
-    return {Engine(),
-            dnnl::prop_kind::forward_inference,
-            dnnl::algorithm::convolution_direct,
-            source,
-            weights,
-            bias,
-            destination,
-            geometry_.strides,
-            geometry_.DnnlDilations(),
-            geometry_.pads_begin,
-            geometry_.DnnlPadsEnd(),
-            attributes_};
+    const auto packed = context_.is_constant(kWeight)
+                            ? context_.PackedLayouts(kWeight, pads_channels_ ? kPaddedForm : "")
+                            : std::vector<memory::desc>();
+    return DescribeWithPacked(
+        weights, packed, context_.is_constant(kWeight) && !context_.constant(kWeight).has_bytes(),
+        int8_,
+        [&](const memory::desc& desc,
+            bool allow_empty) -> dnnl::convolution_forward::primitive_desc {
+          return {Engine(),
+                  dnnl::prop_kind::forward_inference,
+                  dnnl::algorithm::convolution_direct,
+                  source,
+                  desc,
+                  bias,
+                  destination,
+                  geometry_.strides,
+                  geometry_.DnnlDilations(),
+                  geometry_.pads_begin,
+                  geometry_.DnnlPadsEnd(),
+                  attributes_,
+                  allow_empty};
+        });
   }
 
   absl::Status BindSource(const dnnl::convolution_forward::primitive_desc& desc,
@@ -204,10 +216,8 @@ class ConvolutionLowering {
     const memory::desc grouped = *PlainDesc(GroupedWeights());
     if (!context_.is_constant(kWeight)) return ReorderedWeights(grouped, wanted);
     if (!pads_channels_) return context_.PackedWeight(kWeight, grouped, wanted);
-    memory::desc key = wanted;  // get_blob() is not const
-    const std::vector<uint8_t> blob = key.get_blob();
     return context_.PackedWeight(
-        kWeight, absl::StrCat("padded ", std::string(blob.begin(), blob.end())),
+        kWeight, context_.PackedName(kWeight, kPaddedForm, wanted),
         [&]() -> absl::StatusOr<Tensor> {
           std::vector<int8_t> padded = PaddedWeights(context_.constant(kWeight).As<int8_t>());
           OCTET_ASSIGN_OR_RETURN(

@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "kernels/channels_last.h"
 #include "kernels/cpu.h"
+#include "kernels/packed_layout.h"
 #include "kernels/post_ops.h"
 #include "kernels/primitive_kernel.h"
 #include "kernels/quantization_attributes.h"
@@ -215,10 +216,10 @@ class DynamicLowering {
     return Dense3(rows, columns, memory::data_type::f32);
   }
 
-  absl::StatusOr<int> PackedRight(memory::desc wanted) {
-    const std::vector<uint8_t> blob = wanted.get_blob();
-    const std::string layout =
-        absl::StrCat("extended to ", extended_, " ", std::string(blob.begin(), blob.end()));
+  std::string Form() const { return absl::StrCat("extended to ", extended_, " "); }
+
+  absl::StatusOr<int> PackedRight(const memory::desc& wanted) {
+    const std::string layout = context_.PackedName(kRight, Form(), wanted);
     return context_.PackedWeight(kRight, layout, [&]() -> absl::StatusOr<Tensor> {
       OCTET_ASSIGN_OR_RETURN(const WeightView view, Weights());
       std::vector<int8_t> extended = symmetric_ ? Padded(view) : Extended(view, extended_);
@@ -246,7 +247,12 @@ class DynamicLowering {
     const memory::desc right({1, extended_, columns_}, memory::data_type::s8,
                              memory::format_tag::any);
     const memory::desc output = Dense3(rows_, columns_, StorageType(context_.output_type(0)));
-    const dnnl::matmul::primitive_desc desc(Engine(), left, right, output, attributes_);
+    const dnnl::matmul::primitive_desc desc = DescribeWithPacked(
+        right, context_.PackedLayouts(kRight, Form()), !context_.constant(kRight).has_bytes(),
+        /*int8=*/true,
+        [&](const memory::desc& packed, bool allow_empty) -> dnnl::matmul::primitive_desc {
+          return {Engine(), left, packed, output, attributes_, allow_empty};
+        });
     PrimitiveCall call(context_);
     call.Input(DNNL_ARG_SRC, codes_, left);
     OCTET_ASSIGN_OR_RETURN(const int packed, PackedRight(desc.weights_desc()));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "kernels/dnnl_status.h"
@@ -220,6 +221,24 @@ void Lowerer::Emit(std::unique_ptr<Kernel> kernel, std::vector<int> inputs,
 
 // --- LoweringContext ---
 
+namespace {
+
+// Of the names that the weight cache has for a constant, those of `form`, with their layouts.
+std::vector<std::pair<std::string, dnnl::memory::desc>> PackedForms(
+    const std::vector<std::string>& names, absl::string_view form) {
+  dnnl::memory::desc some({1}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::a);
+  const size_t size = form.size() + some.get_blob().size();
+  std::vector<std::pair<std::string, dnnl::memory::desc>> packed;
+  for (const std::string& name : names) {
+    if (name.size() != size || !absl::StartsWith(name, form)) continue;
+    const auto begin = name.begin() + static_cast<ptrdiff_t>(form.size());
+    packed.emplace_back(name, dnnl::memory::desc(std::vector<uint8_t>(begin, name.end())));
+  }
+  return packed;
+}
+
+}  // namespace
+
 WeightCache& LoweringContext::weights() const { return lowerer_.weights_; }
 
 bool LoweringContext::has_output(int i) const {
@@ -265,9 +284,7 @@ absl::StatusOr<int> LoweringContext::PackedWeight(
 
 absl::StatusOr<int> LoweringContext::PackedWeight(int i, const dnnl::memory::desc& from,
                                                   const dnnl::memory::desc& to) {
-  dnnl::memory::desc key = to;  // get_blob() is not const
-  const std::vector<uint8_t> blob = key.get_blob();
-  return PackedWeight(i, std::string(blob.begin(), blob.end()), [&]() -> absl::StatusOr<Tensor> {
+  return PackedWeight(i, PackedName(i, "", to), [&]() -> absl::StatusOr<Tensor> {
     OCTET_ASSIGN_OR_RETURN(
         Tensor packed, Tensor::Allocate(DataType::kUint8, {static_cast<int64_t>(to.get_size())}));
     dnnl::memory source(from, Engine(), const_cast<std::byte*>(constant(i).data()));
@@ -277,6 +294,26 @@ absl::StatusOr<int> LoweringContext::PackedWeight(int i, const dnnl::memory::des
     stream.wait();
     return packed;
   });
+}
+
+std::string LoweringContext::PackedName(int i, absl::string_view form,
+                                        const dnnl::memory::desc& layout) const {
+  // Blobs of equal layouts may differ, in bytes that mean nothing: the first one made is the name.
+  for (const auto& [name, packed] : PackedForms(weights().Layouts(constant(i).id()), form)) {
+    if (packed == layout) return name;
+  }
+  dnnl::memory::desc copy = layout;  // get_blob() is not const
+  const std::vector<uint8_t> blob = copy.get_blob();
+  return absl::StrCat(form, std::string(blob.begin(), blob.end()));
+}
+
+std::vector<dnnl::memory::desc> LoweringContext::PackedLayouts(int i,
+                                                               absl::string_view form) const {
+  std::vector<dnnl::memory::desc> layouts;
+  for (auto& [name, packed] : PackedForms(weights().Layouts(constant(i).id()), form)) {
+    layouts.push_back(std::move(packed));
+  }
+  return layouts;
 }
 
 int LoweringContext::SmallConstant(const Tensor& tensor) { return lowerer_.KeepConstant(tensor); }

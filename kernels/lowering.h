@@ -74,6 +74,11 @@ class LoweringContext {
   // Constant input `i`, whose bytes `from` describes, reordered to `to`; once in the weight cache.
   absl::StatusOr<int> PackedWeight(int i, const dnnl::memory::desc& from,
                                    const dnnl::memory::desc& to);
+  // The name for PackedWeight() of constant input `i` in `form`, words of the caller's, and in this
+  // layout.
+  std::string PackedName(int i, absl::string_view form, const dnnl::memory::desc& layout) const;
+  // Layouts in which the weight cache already has constant input `i` in this form.
+  std::vector<dnnl::memory::desc> PackedLayouts(int i, absl::string_view form) const;
   // A small constant that belongs to this step alone.
   int SmallConstant(const Tensor& tensor);
 

@@ -12,6 +12,7 @@
 #include "kernels/dispatch_gate.h"
 #include "kernels/dynamic_product.h"
 #include "kernels/infer.h"
+#include "kernels/packed_layout.h"
 #include "kernels/post_ops.h"
 #include "kernels/primitive_kernel.h"
 #include "kernels/quantization_attributes.h"
@@ -203,14 +204,26 @@ class ProductLowering {
             : right_;
     const memory::desc output =
         DenseDesc(shape_.output, StorageType(context_.output_type(0)), false);
+    memory::desc bias;
     if (addend_.form == Addend::Form::kBias) {
       memory::dims dims(shape_.output.size(), 1);
       dims.back() = shape_.columns();
-      bias_ = DenseDesc(Shape(dims.begin(), dims.end()), memory::data_type::f32, false);
-      return {Engine(), left_, wanted, bias_, output, attributes_};
+      bias = bias_ = DenseDesc(Shape(dims.begin(), dims.end()), memory::data_type::f32, false);
     }
-    return {Engine(), left_, wanted, output, attributes_};
+    return DescribeWithPacked(
+        wanted, PackedLayouts(), ConstantRight() && !context_.constant(kRight).has_bytes(), Int8(),
+        [&](const memory::desc& weights, bool allow_empty) -> dnnl::matmul::primitive_desc {
+          return {Engine(), left_, weights, bias, output, attributes_, allow_empty};
+        });
   }
+
+  std::vector<memory::desc> PackedLayouts() const {
+    if (!ConstantRight()) return {};
+    return context_.PackedLayouts(kRight, IsScaled() ? ScaledForm() : "");
+  }
+
+  bool IsScaled() const { return product_.alpha != 1 && !Int8(); }
+  std::string ScaledForm() const { return absl::StrCat("times ", product_.alpha, " "); }
 
   // A buffer that holds `input` in `desc`, a view of its dense elements or of how they lie.
   absl::StatusOr<int> Operand(int input, const memory::desc& desc, bool transposed) {
@@ -226,15 +239,12 @@ class ProductLowering {
     if (!ConstantRight()) return Operand(kRight, wanted, product_.transpose_right);
     const memory::desc plain =
         DenseDesc(shape_.right, right_.get_data_type(), product_.transpose_right);
-    if (product_.alpha == 1 || Int8()) return context_.PackedWeight(kRight, plain, wanted);
-    return ScaledWeight(plain, wanted);
+    return IsScaled() ? ScaledWeight(plain, wanted) : context_.PackedWeight(kRight, plain, wanted);
   }
 
   // Float weights with alpha multiplied in.
-  absl::StatusOr<int> ScaledWeight(const memory::desc& plain, memory::desc wanted) {
-    const std::vector<uint8_t> blob = wanted.get_blob();
-    const std::string layout =
-        absl::StrCat("times ", product_.alpha, " ", std::string(blob.begin(), blob.end()));
+  absl::StatusOr<int> ScaledWeight(const memory::desc& plain, const memory::desc& wanted) {
+    const std::string layout = context_.PackedName(kRight, ScaledForm(), wanted);
     return context_.PackedWeight(kRight, layout, [&]() -> absl::StatusOr<Tensor> {
       const std::span<const float> weights = context_.constant(kRight).As<float>();
       std::vector<float> scaled(weights.begin(), weights.end());

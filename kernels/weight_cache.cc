@@ -1,5 +1,7 @@
 #include "kernels/weight_cache.h"
 
+#include <algorithm>
+
 #include "absl/container/flat_hash_set.h"
 #include "base/status.h"
 
@@ -14,6 +16,16 @@ absl::StatusOr<Tensor> WeightCache::Get(uint64_t constant, const std::string& la
   if (!packed.has_bytes()) return packed;  // released: the next caller may have the bytes
   packed_.emplace(std::pair(constant, layout), packed);
   return packed;
+}
+
+std::vector<std::string> WeightCache::Layouts(uint64_t constant) const {
+  const MutexLock lock(mutex_);
+  std::vector<std::string> layouts;
+  for (const auto& [key, tensor] : packed_) {
+    if (key.first == constant) layouts.push_back(key.second);
+  }
+  std::sort(layouts.begin(), layouts.end());
+  return layouts;
 }
 
 void WeightCache::DropUnused() {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
@@ -22,6 +23,9 @@ class WeightCache {
   // time, under the cache's lock, and its error is returned.
   absl::StatusOr<Tensor> Get(uint64_t constant, const std::string& layout,
                              const std::function<absl::StatusOr<Tensor>()>& pack);
+
+  // The layouts in which it has this constant.
+  std::vector<std::string> Layouts(uint64_t constant) const;
 
   // Forgets what only the cache still holds.
   void DropUnused();

@@ -149,5 +149,27 @@ TEST(ModelPlans, PackedWeightsMayComeFromOutside) {
   EXPECT_EQ(RunOnce(plans, 3), RunOnce(whole, 3));
 }
 
+TEST(ModelPlans, ManyShapesShareOnePackedWeight) {
+  ModelPlans plans(Product(), nullptr);
+  ASSERT_TRUE(plans.Pin(Rows(64)).ok());
+  const size_t once = plans.served_weight_bytes();
+  plans.ReleaseWeights();
+  for (int64_t rows = 1; rows < 300; rows += 7) ASSERT_TRUE(plans.Find(Rows(rows)).ok()) << rows;
+  EXPECT_EQ(plans.served_weight_bytes(), once);
+}
+
+TEST(ModelPlans, KeepPinnedForgetsOtherPlansAndTheirWeights) {
+  ModelPlans plans(Product(), nullptr);
+  const auto kept = plans.Pin(Rows(4));
+  ASSERT_TRUE(kept.ok());
+  plans.ReleaseWeights();
+  const size_t bytes = plans.served_weight_bytes();
+  const std::weak_ptr<const Plan> dropped = *plans.Find(Rows(5));
+  plans.KeepPinned();
+  EXPECT_TRUE(dropped.expired());
+  EXPECT_EQ(*plans.Find(Rows(4)), *kept);
+  EXPECT_EQ(plans.served_weight_bytes(), bytes);
+}
+
 }  // namespace
 }  // namespace octet::runtime

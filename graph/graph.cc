@@ -120,7 +120,7 @@ bool Graph::IsGraphOutput(ValueId id) const {
 }
 
 std::optional<NodeId> Graph::OnlyConsumer(ValueId id) const {
-  if (value(id).consumers.size() != 1 || IsGraphOutput(id)) return std::nullopt;
+  if (id == kNoValue || value(id).consumers.size() != 1 || IsGraphOutput(id)) return std::nullopt;
   return value(id).consumers.front();
 }
 

@@ -6,6 +6,11 @@
 #include "base/status.h"
 
 namespace octet::kernels {
+namespace {
+
+constexpr size_t kWeightBytes = 1 << 10;  // a packed weight has at least so many
+
+}  // namespace
 
 absl::StatusOr<Tensor> WeightCache::Get(uint64_t constant, const std::string& layout,
                                         const std::function<absl::StatusOr<Tensor>()>& pack) {
@@ -30,7 +35,9 @@ std::vector<std::string> WeightCache::Layouts(uint64_t constant) const {
 
 void WeightCache::DropUnused() {
   const MutexLock lock(mutex_);
-  absl::erase_if(packed_, [](const auto& entry) { return !entry.second.shares_bytes(); });
+  absl::erase_if(packed_, [](const auto& entry) {
+    return entry.second.byte_size() >= kWeightBytes && !entry.second.shares_bytes();
+  });
 }
 
 size_t WeightCache::bytes() const {

@@ -27,7 +27,8 @@ class WeightCache {
   // The layouts in which it has this constant.
   std::vector<std::string> Layouts(uint64_t constant) const;
 
-  // Forgets what only the cache still holds.
+  // Forgets the weights that only the cache still holds; not what is known about them, which is
+  // small.
   void DropUnused();
 
   // Bytes of everything in the cache.

@@ -176,7 +176,7 @@ absl::Status GraphBuilder::NameBranchValues(const onnx::GraphProto& branch,
 absl::Status GraphBuilder::AddBranchInitializers(const onnx::GraphProto& branch) {
   for (const onnx::TensorProto& initializer : branch.initializer()) {
     const std::string context = absl::StrCat("weight ", initializer.name());
-    absl::StatusOr<Tensor> tensor = DecodeTensor(initializer, directory_);
+    absl::StatusOr<Tensor> tensor = DecodeTensor(initializer, external_);
     if (!tensor.ok()) return Annotate(tensor.status(), context);
     if (initializer.data_type() == onnx::TensorProto::DOUBLE) {
       WarnIfNarrowed(DataType::kFloat64, context);

@@ -96,7 +96,7 @@ void GraphBuilder::WarnIfNarrowed(DataType border, absl::string_view what) {
 absl::Status GraphBuilder::AddInitializers(onnx::GraphProto* proto) {
   for (onnx::TensorProto& initializer : *proto->mutable_initializer()) {
     const std::string context = absl::StrCat("weight ", initializer.name());
-    absl::StatusOr<Tensor> tensor = DecodeTensor(initializer, directory_);
+    absl::StatusOr<Tensor> tensor = DecodeTensor(initializer, external_);
     if (!tensor.ok()) return Annotate(tensor.status(), context);
     if (initializer.data_type() == onnx::TensorProto::DOUBLE) {
       WarnIfNarrowed(DataType::kFloat64, context);
@@ -279,7 +279,7 @@ absl::StatusOr<Attribute> GraphBuilder::ReadAttribute(const onnx::AttributeProto
     case onnx::AttributeProto::STRINGS:
       return Attribute(std::vector<std::string>(proto.strings().begin(), proto.strings().end()));
     case onnx::AttributeProto::TENSOR: {
-      OCTET_ASSIGN_OR_RETURN(Tensor tensor, DecodeTensor(proto.t(), directory_));
+      OCTET_ASSIGN_OR_RETURN(Tensor tensor, DecodeTensor(proto.t(), external_));
       return Attribute(std::move(tensor));
     }
     default:

@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
+#include "graph/onnx/tensor_proto.h"
 #include "onnx/onnx_pb.h"
 
 namespace octet::graph {
@@ -16,8 +17,8 @@ using Opsets = absl::flat_hash_map<std::string, int>;  // version by domain, "" 
 
 class GraphBuilder {
  public:
-  GraphBuilder(const OpRegistry& registry, const Opsets& opsets, const std::string& directory)
-      : opsets_(opsets), directory_(directory), graph_(registry) {}
+  GraphBuilder(const OpRegistry& registry, const Opsets& opsets, const ExternalData& external)
+      : opsets_(opsets), external_(external), graph_(registry) {}
 
   // Takes the weights out of `proto` one by one, so that they are not in memory twice.
   absl::StatusOr<Graph> Build(onnx::GraphProto* proto);
@@ -55,7 +56,7 @@ class GraphBuilder {
   void WarnIfNarrowed(DataType border, absl::string_view what);
 
   const Opsets& opsets_;
-  const std::string& directory_;
+  const ExternalData& external_;
   Graph graph_;
   using Names = absl::flat_hash_map<std::string, ValueId>;
   Names values_;

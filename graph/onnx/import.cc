@@ -60,11 +60,13 @@ absl::StatusOr<Opsets> ReadOpsets(const onnx::ModelProto& model) {
 }  // namespace
 
 absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
-                                         const std::string& directory, const OpRegistry& registry) {
+                                         const std::string& directory, const OpRegistry& registry,
+                                         ReadRecord* record) {
   onnx::ModelProto model;
   OCTET_RETURN_IF_ERROR(ParseModel(file, model));
   OCTET_ASSIGN_OR_RETURN(const Opsets opsets, ReadOpsets(model));
-  GraphBuilder builder(registry, opsets, directory);
+  const ExternalData external{directory, record};
+  GraphBuilder builder(registry, opsets, external);
   OCTET_ASSIGN_OR_RETURN(Graph graph, builder.Build(model.mutable_graph()));
   OCTET_RETURN_IF_ERROR(graph.TopologicalOrder().status());
   OCTET_ASSIGN_OR_RETURN(SymbolicTypes types, InferSymbolicTypes(graph));
@@ -75,11 +77,13 @@ absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
                        .warnings = builder.warnings()};
 }
 
-absl::StatusOr<ImportedModel> ImportOnnxFile(const std::string& path, const OpRegistry& registry) {
+absl::StatusOr<ImportedModel> ImportOnnxFile(const std::string& path, const OpRegistry& registry,
+                                             ReadRecord* record) {
   OCTET_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+  if (record != nullptr) OCTET_RETURN_IF_ERROR(record->Add(path, file.bytes()));
   std::string directory = std::filesystem::path(path).parent_path().string();
   if (directory.empty()) directory = ".";
-  absl::StatusOr<ImportedModel> model = ImportOnnx(file.bytes(), directory, registry);
+  absl::StatusOr<ImportedModel> model = ImportOnnx(file.bytes(), directory, registry, record);
   if (!model.ok()) return Annotate(model.status(), path);
   return model;
 }
@@ -90,7 +94,7 @@ absl::StatusOr<Tensor> ReadTensorProto(std::span<const std::byte> file) {
       !proto.ParseFromArray(file.data(), static_cast<int>(file.size()))) {
     return absl::InvalidArgumentError("not an ONNX tensor, or a damaged one");
   }
-  return DecodeTensor(proto, "");
+  return DecodeTensor(proto, {});
 }
 
 }  // namespace octet::graph

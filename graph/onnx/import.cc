@@ -3,9 +3,7 @@
 #include <filesystem>
 #include <limits>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "graph/infer.h"
@@ -16,7 +14,6 @@
 namespace octet::graph {
 namespace {
 
-constexpr int kOldestOpset = 7;
 constexpr int kOldestIrVersion = 3;
 
 absl::Status ParseModel(std::span<const std::byte> file, onnx::ModelProto& model) {
@@ -31,30 +28,7 @@ absl::Status ParseModel(std::span<const std::byte> file, onnx::ModelProto& model
     return absl::UnimplementedError(
         absl::StrCat("IR version ", model.ir_version(), " is older than ", kOldestIrVersion));
   }
-  if (model.functions_size() > 0) {
-    return absl::UnimplementedError("model-local functions are not supported; inline them first");
-  }
   return absl::OkStatus();
-}
-
-absl::StatusOr<Opsets> ReadOpsets(const onnx::ModelProto& model) {
-  Opsets opsets;
-  for (const auto& import : model.opset_import()) {
-    const std::string domain = import.domain() == "ai.onnx" ? "" : import.domain();
-    if (import.version() < 1 || import.version() > 10'000) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("opset version ", import.version(), " of domain '", domain, "'"));
-    }
-    opsets[domain] = static_cast<int>(import.version());
-  }
-  if (!opsets.contains("")) {
-    return absl::InvalidArgumentError("the model does not say which ONNX opset it uses");
-  }
-  if (opsets[""] < kOldestOpset) {
-    return absl::UnimplementedError(
-        absl::StrCat("opset ", opsets[""], " is older than ", kOldestOpset, "; convert the model"));
-  }
-  return opsets;
 }
 
 }  // namespace
@@ -64,9 +38,10 @@ absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
                                          ReadRecord* record) {
   onnx::ModelProto model;
   OCTET_RETURN_IF_ERROR(ParseModel(file, model));
-  OCTET_ASSIGN_OR_RETURN(const Opsets opsets, ReadOpsets(model));
+  OCTET_ASSIGN_OR_RETURN(const Opsets opsets, ReadOpsets(model.opset_import(), {}));
   const ExternalData external{directory, record};
   GraphBuilder builder(registry, opsets, external);
+  OCTET_RETURN_IF_ERROR(builder.AddFunctions(model));
   OCTET_ASSIGN_OR_RETURN(Graph graph, builder.Build(model.mutable_graph()));
   OCTET_RETURN_IF_ERROR(graph.TopologicalOrder().status());
   OCTET_ASSIGN_OR_RETURN(SymbolicTypes types, InferSymbolicTypes(graph));

@@ -101,8 +101,9 @@ absl::Status GraphBuilder::AddInitializers(onnx::GraphProto* proto) {
     if (initializer.data_type() == onnx::TensorProto::DOUBLE) {
       WarnIfNarrowed(DataType::kFloat64, context);
     }
-    initializer.clear_raw_data();
     const std::string name = initializer.name();
+    // Clearing a field would keep its memory.
+    onnx::TensorProto().Swap(&initializer);
     OCTET_RETURN_IF_ERROR(Define(name, graph_.AddConstant(name, *std::move(tensor))));
   }
   return absl::OkStatus();

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
@@ -31,13 +32,8 @@ absl::Status ParseModel(std::span<const std::byte> file, onnx::ModelProto& model
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
-                                         const std::string& directory, const OpRegistry& registry,
-                                         ReadRecord* record) {
-  onnx::ModelProto model;
-  OCTET_RETURN_IF_ERROR(ParseModel(file, model));
+absl::StatusOr<ImportedModel> ImportModel(onnx::ModelProto model, const std::string& directory,
+                                          const OpRegistry& registry, ReadRecord* record) {
   OCTET_ASSIGN_OR_RETURN(const Opsets opsets, ReadOpsets(model.opset_import(), {}));
   const ExternalData external{directory, record};
   GraphBuilder builder(registry, opsets, external);
@@ -52,13 +48,32 @@ absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
                        .warnings = builder.warnings()};
 }
 
-absl::StatusOr<ImportedModel> ImportOnnxFile(const std::string& path, const OpRegistry& registry,
-                                             ReadRecord* record) {
+// The file is not needed, and not in memory, once it is parsed.
+absl::StatusOr<onnx::ModelProto> ParseModelFile(const std::string& path, ReadRecord* record) {
   OCTET_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   if (record != nullptr) OCTET_RETURN_IF_ERROR(record->Add(path, file.bytes()));
+  onnx::ModelProto model;
+  const absl::Status status = ParseModel(file.bytes(), model);
+  if (!status.ok()) return Annotate(status, path);
+  return model;
+}
+
+}  // namespace
+
+absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
+                                         const std::string& directory, const OpRegistry& registry,
+                                         ReadRecord* record) {
+  onnx::ModelProto model;
+  OCTET_RETURN_IF_ERROR(ParseModel(file, model));
+  return ImportModel(std::move(model), directory, registry, record);
+}
+
+absl::StatusOr<ImportedModel> ImportOnnxFile(const std::string& path, const OpRegistry& registry,
+                                             ReadRecord* record) {
+  OCTET_ASSIGN_OR_RETURN(onnx::ModelProto proto, ParseModelFile(path, record));
   std::string directory = std::filesystem::path(path).parent_path().string();
   if (directory.empty()) directory = ".";
-  absl::StatusOr<ImportedModel> model = ImportOnnx(file.bytes(), directory, registry, record);
+  absl::StatusOr<ImportedModel> model = ImportModel(std::move(proto), directory, registry, record);
   if (!model.ok()) return Annotate(model.status(), path);
   return model;
 }

@@ -1,7 +1,10 @@
 #include "runtime/load.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
@@ -58,7 +61,26 @@ absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path,
     prepared.outputs.push_back(
         {output.name, output.border_type, prepared.graph.value(output.value).type.shape});
   }
+  malloc_trim(0);  // the parsed file and unfolded weights lie between what is kept
   return prepared;
+}
+
+// Refuses values that are not finite, or makes them 0.
+absl::Status TreatNonFinite(bool zero, CalibrationData& data) {
+  for (size_t i = 0; i < data.samples.size(); ++i) {
+    for (Tensor& tensor : data.samples[i]) {
+      if (tensor.dtype() != DataType::kFloat32) continue;
+      for (float& value : tensor.MutableAs<float>()) {
+        if (std::isfinite(value)) continue;
+        if (!zero) {
+          return absl::InvalidArgumentError(absl::StrCat(data.source, ": sample ", i, " has ",
+                                                         value, ", expected finite values"));
+        }
+        value = 0;
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 // Adds what it reads to the model's files.
@@ -83,6 +105,7 @@ absl::StatusOr<CalibrationData> Samples(const std::string& path, const LoadOptio
       OCTET_RETURN_IF_ERROR(model.files.Add(where, {tensor.data(), tensor.byte_size()}));
     }
   }
+  OCTET_RETURN_IF_ERROR(TreatNonFinite(options.quantization.zero_non_finite, data));
   return data;
 }
 
@@ -215,6 +238,7 @@ absl::Status CompileBatchSizes(std::span<const Shape> example_shapes, const Load
   }
   parts.plans->ReleaseWeights();
   parts.plans->KeepPinned();
+  malloc_trim(0);  // before the streams get their arenas
   return absl::OkStatus();
 }
 

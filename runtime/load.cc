@@ -1,7 +1,10 @@
 #include "runtime/load.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
@@ -38,13 +41,16 @@ size_t FloatWeightBytes(const graph::Graph& graph) {
   return bytes;
 }
 
-absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path) {
+absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path,
+                                                const LoadOptions& options) {
+  ReadRecord files = options.reread ? options.reread->Rereading() : ReadRecord();
   OCTET_ASSIGN_OR_RETURN(graph::ImportedModel model,
-                         graph::ImportOnnxFile(path, kernels::Registry()));
+                         graph::ImportOnnxFile(path, kernels::Registry(), &files));
   PreparedModel prepared{.graph = std::move(model.graph),
                          .batchable = model.batchable,
                          .example_shapes = std::move(model.example_shapes),
                          .warnings = std::move(model.warnings)};
+  prepared.files = std::move(files);
   prepared.float32_weight_bytes = FloatWeightBytes(prepared.graph);
   OCTET_RETURN_IF_ERROR(graph::RunPasses(prepared.graph, graph::FloatPipeline()).status());
   for (const graph::Input& input : prepared.graph.inputs()) {
@@ -55,11 +61,31 @@ absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path) {
     prepared.outputs.push_back(
         {output.name, output.border_type, prepared.graph.value(output.value).type.shape});
   }
+  malloc_trim(0);  // the parsed file and unfolded weights lie between what is kept
   return prepared;
 }
 
-absl::StatusOr<CalibrationData> Samples(const std::string& path, const PreparedModel& model,
-                                        const LoadOptions& options) {
+// Refuses values that are not finite, or makes them 0.
+absl::Status TreatNonFinite(bool zero, CalibrationData& data) {
+  for (size_t i = 0; i < data.samples.size(); ++i) {
+    for (Tensor& tensor : data.samples[i]) {
+      if (tensor.dtype() != DataType::kFloat32) continue;
+      for (float& value : tensor.MutableAs<float>()) {
+        if (std::isfinite(value)) continue;
+        if (!zero) {
+          return absl::InvalidArgumentError(absl::StrCat(data.source, ": sample ", i, " has ",
+                                                         value, ", expected finite values"));
+        }
+        value = 0;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Adds what it reads to the model's files.
+absl::StatusOr<CalibrationData> Samples(const std::string& path, const LoadOptions& options,
+                                        PreparedModel& model) {
   if (options.dynamic) return CalibrationData();
   const std::string& configured = options.calibration_path;
   const std::string where = configured.empty() ? CalibrationBeside(path) : configured;
@@ -71,7 +97,16 @@ absl::StatusOr<CalibrationData> Samples(const std::string& path, const PreparedM
         "quantization.calibration.path"));
   }
   Tell(options.progress, "read calibration data", where);
-  return ReadCalibrationData(where, model.inputs, model.batchable, options.calibration_samples);
+  OCTET_ASSIGN_OR_RETURN(
+      CalibrationData data,
+      ReadCalibrationData(where, model.inputs, model.batchable, options.calibration_samples));
+  for (const std::vector<Tensor>& sample : data.samples) {
+    for (const Tensor& tensor : sample) {
+      OCTET_RETURN_IF_ERROR(model.files.Add(where, {tensor.data(), tensor.byte_size()}));
+    }
+  }
+  OCTET_RETURN_IF_ERROR(TreatNonFinite(options.quantization.zero_non_finite, data));
+  return data;
 }
 
 std::string DescribeCalibration(const QuantizeReport& report) {
@@ -203,7 +238,19 @@ absl::Status CompileBatchSizes(std::span<const Shape> example_shapes, const Load
   }
   parts.plans->ReleaseWeights();
   parts.plans->KeepPinned();
+  malloc_trim(0);  // before the streams get their arenas
   return absl::OkStatus();
+}
+
+// The graph of a model whose weights were released. To a caller who asked for a new shape it makes
+// no difference why there is none: the server is not in a state to answer.
+absl::StatusOr<graph::Graph> PrepareAgain(const std::string& path, const LoadOptions& options) {
+  absl::StatusOr<PreparedModel> model = PrepareModel(path, options);
+  if (model.ok()) return std::move(model->graph);
+  return absl::FailedPreconditionError(absl::StrCat(
+      "these input shapes need weights that are read from the model's files again; load the model "
+      "again: ",
+      model.status().message()));
 }
 
 }  // namespace
@@ -212,7 +259,7 @@ absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOp
   // Teams of threads that wait for each other are slow where serving takes the same cores.
   kernels::PrepareThread(1);
   Tell(options.progress, "import", path);
-  OCTET_ASSIGN_OR_RETURN(PreparedModel model, ImportAndOptimize(path));
+  OCTET_ASSIGN_OR_RETURN(PreparedModel model, ImportAndOptimize(path, options));
   if (!options.int8) {
     // A model may bring quantizers of its own; nothing but the model can say what replaces them.
     if (!options.self_check) return model;
@@ -223,7 +270,8 @@ absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOp
     }
     return model;
   }
-  OCTET_ASSIGN_OR_RETURN(const CalibrationData samples, Samples(path, model, options));
+  OCTET_ASSIGN_OR_RETURN(const CalibrationData samples, Samples(path, options, model));
+  OCTET_RETURN_IF_ERROR(model.files.Finish());
   const absl::Status quantized = QuantizeAndCheck(samples, options, model);
   if (!quantized.ok()) return Annotate(quantized, absl::StrCat(path, ": quantization"));
   return model;
@@ -253,10 +301,8 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
   again.progress = nullptr;
   again.self_check = false;
   again.quantization.layers = std::move(model.layer_rules);
-  const auto rebuild = [path, again]() -> absl::StatusOr<graph::Graph> {
-    OCTET_ASSIGN_OR_RETURN(PreparedModel rebuilt, PrepareModel(path, again));
-    return std::move(rebuilt.graph);
-  };
+  again.reread = std::move(model.files);
+  const auto rebuild = [path, again] { return PrepareAgain(path, again); };
   parts.plans =
       std::make_unique<ModelPlans>(std::move(model.graph), rebuild, std::move(model.weights));
   const absl::Status compiled = CompileBatchSizes(model.example_shapes, options, parts);

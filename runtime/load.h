@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "base/read_record.h"
 #include "kernels/weight_cache.h"
 #include "runtime/compiled_model.h"
 #include "runtime/quantize_model.h"
@@ -39,6 +40,10 @@ struct LoadOptions {
   // quantized again as float32, with a warning that begins with `kernel_mismatch`.
   bool self_check = true;
 
+  // What an earlier load has read: this one fails (FailedPrecondition, naming the file) unless it
+  // reads the same.
+  std::optional<ReadRecord> reread;
+
   ProgressFunction progress;
 };
 
@@ -55,6 +60,7 @@ struct PreparedModel {
   std::unique_ptr<kernels::WeightCache> weights = std::make_unique<kernels::WeightCache>();
   // Those of the options, after the layers that the self-check has moved to float32.
   std::vector<QuantizeOptions::LayerRule> layer_rules;
+  ReadRecord files;  // what was read: model, external data, calibration samples
 };
 
 // Import, float passes, quantization and self-check. Errors are those of import

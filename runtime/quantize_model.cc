@@ -100,7 +100,7 @@ class ModelQuantizer {
       if (!weights_.contains(weight.id())) {
         quant::WeightOptions options{.estimator = options_.weight_algorithm,
                                      .grid = WeightGrid(),
-                                     .zero_non_finite = options_.zero_non_finite_weights};
+                                     .zero_non_finite = options_.zero_non_finite};
         options.estimator_options.percentile = options_.percentile;
         if (options_.per_channel) options.axis = quant::WeightAxis(node, weight.shape());
         absl::StatusOr<quant::QuantizedWeights> quantized =

@@ -25,7 +25,7 @@ struct QuantizeOptions {
   enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
   WeightRange weight_range = WeightRange::kAuto;
   double percentile = 99.99;
-  bool zero_non_finite_weights = false;
+  bool zero_non_finite = false;  // in weights and samples: taken as 0, not refused
   // Layers whose precision the user decides: the first rule that matches the node's name wins.
   struct LayerRule {
     std::string pattern;  // glob
@@ -83,7 +83,7 @@ struct QuantizedModel {
 
 // Static int8 with `data`; with no samples, weights int8 and activations quantized row by row at
 // run time. `example_shapes` are for counting work.
-//   InvalidArgument  NaN or infinity in the weights (unless zero_non_finite_weights)
+//   InvalidArgument  NaN or infinity in the weights (unless zero_non_finite)
 absl::StatusOr<QuantizedModel> QuantizeModel(const graph::Graph& graph,
                                              std::span<const Shape> example_shapes,
                                              const CalibrationData& data,

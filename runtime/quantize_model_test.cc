@@ -165,8 +165,7 @@ TEST(QuantizeModel, WeightsThatAreNotFiniteAreRefusedByName) {
   const auto refused = QuantizeModel(model.graph, model.example_shapes, {}, {});
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(refused.status().message(), AllOf(HasSubstr("product"), HasSubstr("at index [")));
-  EXPECT_TRUE(
-      QuantizeModel(model.graph, model.example_shapes, {}, {.zero_non_finite_weights = true}).ok());
+  EXPECT_TRUE(QuantizeModel(model.graph, model.example_shapes, {}, {.zero_non_finite = true}).ok());
 }
 
 TEST(QuantizeReport, JsonHasWhatTheTextHas) {

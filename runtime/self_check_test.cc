@@ -8,7 +8,9 @@
 #include "kernels/cpu.h"
 #include "kernels/operator.h"
 #include "runtime/load.h"
+#include "tests/support/npy_writer.h"
 #include "tests/support/random_tensor.h"
+#include "tests/support/temporary_directory.h"
 
 namespace octet::runtime {
 namespace {
@@ -324,6 +326,21 @@ TEST(LoadModel, ChosenWeightsNeedNoFallback) {
   EXPECT_THAT(Mismatches((*model)->summary().warnings), IsEmpty());
   EXPECT_GT((*model)->summary().int8_mac_share, 0.9);
   EXPECT_THAT((*model)->summary().kernels, Not(IsEmpty()));
+}
+
+TEST(LoadModel, SamplesThatAreNotFiniteAreRefusedOrTakenAsZero) {
+  testing::TemporaryDirectory folder;
+  Tensor samples = testing::RandomFloats({6, 1, 8, 8}, 5);
+  for (const size_t where : {size_t{3}, size_t{200}, size_t{383}}) {
+    samples.MutableAs<float>()[where] = where == 200 ? -INFINITY : NAN;
+  }
+  LoadOptions options{.max_batch_size = 2, .int8 = true};
+  options.calibration_path = folder.Write("s.npy", testing::Npy(samples, "<f4")).string();
+  EXPECT_EQ(LoadModel(DigitsPath(), options).status().code(), absl::StatusCode::kInvalidArgument);
+  options.quantization.zero_non_finite = true;
+  const auto model = LoadModel(DigitsPath(), options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->summary().calibration, "static, 5 samples");
 }
 
 TEST(LoadModel, LayersWhoseProductsSaturateRunInFloat) {

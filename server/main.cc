@@ -21,7 +21,7 @@ std::vector<Command> Commands() {
   commands.push_back(ServeCommand(Serve));
   commands.push_back(QuantizeCommand(Quantize));
   commands.push_back(InspectCommand(Inspect));
-  commands.push_back(BenchCommand(Bench));
+  commands.push_back(BenchCommand({Bench, BenchServer}));
   commands.push_back(VersionCommand({{"octet", OCTET_VERSION},
                                      {"compiler", OCTET_COMPILER},
                                      {"oneDNN", kernels::OneDnnVersion()},

@@ -88,7 +88,7 @@ absl::Status GraphBuilder::AddIf(const onnx::NodeProto& proto) {
   OCTET_ASSIGN_OR_RETURN(const bool condition, EvaluateCondition(Named(proto.input(0))));
   // Numbered, because branches of different Ifs often name their values alike.
   const std::string prefix =
-      absl::StrCat(proto.name().empty() ? "If" : proto.name(), "#", branch_count_++, "/");
+      absl::StrCat(prefix_, proto.name().empty() ? "If" : proto.name(), "#", branch_count_++, "/");
   const absl::Status status = AddBranch(condition ? *then_branch : *else_branch, prefix, outputs);
   return status.ok() ? status : Annotate(status, condition ? "then_branch" : "else_branch");
 }
@@ -136,7 +136,7 @@ absl::Status GraphBuilder::AddBranch(const onnx::GraphProto& branch, const std::
   branches_.emplace_back();
   absl::Status status = NameBranchValues(branch, prefix, outputs);
   if (status.ok()) status = AddBranchInitializers(branch);
-  if (status.ok()) status = AddNodeList(branch);
+  if (status.ok()) status = AddNodeList(branch.node());
   if (status.ok()) status = AddBranchOutputs(branch, prefix, outputs);
   branches_.pop_back();
   return status;
@@ -176,7 +176,7 @@ absl::Status GraphBuilder::NameBranchValues(const onnx::GraphProto& branch,
 absl::Status GraphBuilder::AddBranchInitializers(const onnx::GraphProto& branch) {
   for (const onnx::TensorProto& initializer : branch.initializer()) {
     const std::string context = absl::StrCat("weight ", initializer.name());
-    absl::StatusOr<Tensor> tensor = DecodeTensor(initializer, directory_);
+    absl::StatusOr<Tensor> tensor = DecodeTensor(initializer, external_);
     if (!tensor.ok()) return Annotate(tensor.status(), context);
     if (initializer.data_type() == onnx::TensorProto::DOUBLE) {
       WarnIfNarrowed(DataType::kFloat64, context);
@@ -195,13 +195,7 @@ absl::Status GraphBuilder::AddBranchOutputs(const onnx::GraphProto& branch,
     if (name.empty()) return absl::InvalidArgumentError("an output has no name");
     const ValueId value = Named(name);
     if (outputs[i] == kNoValue || value == outputs[i]) continue;
-    const OpSchema* const identity = graph_.registry().FindNewest("Identity");
-    if (identity == nullptr) return absl::InternalError("there is no operator Identity");
-    graph_.AddNode({.op = "Identity",
-                    .name = absl::StrCat(prefix, name),
-                    .inputs = {value},
-                    .outputs = {outputs[i]},
-                    .schema = identity});
+    OCTET_RETURN_IF_ERROR(AddIdentity(absl::StrCat(prefix, name), value, outputs[i]));
   }
   return absl::OkStatus();
 }

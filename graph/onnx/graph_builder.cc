@@ -83,7 +83,7 @@ ValueId GraphBuilder::Named(const std::string& name) {
     if (const auto found = branch->find(name); found != branch->end()) return found->second;
   }
   const auto [it, added] = values_.try_emplace(name, kNoValue);
-  if (added) it->second = graph_.AddValue(name);
+  if (added) it->second = graph_.AddValue(absl::StrCat(prefix_, name));
   return it->second;
 }
 
@@ -96,13 +96,14 @@ void GraphBuilder::WarnIfNarrowed(DataType border, absl::string_view what) {
 absl::Status GraphBuilder::AddInitializers(onnx::GraphProto* proto) {
   for (onnx::TensorProto& initializer : *proto->mutable_initializer()) {
     const std::string context = absl::StrCat("weight ", initializer.name());
-    absl::StatusOr<Tensor> tensor = DecodeTensor(initializer, directory_);
+    absl::StatusOr<Tensor> tensor = DecodeTensor(initializer, external_);
     if (!tensor.ok()) return Annotate(tensor.status(), context);
     if (initializer.data_type() == onnx::TensorProto::DOUBLE) {
       WarnIfNarrowed(DataType::kFloat64, context);
     }
-    initializer.clear_raw_data();
     const std::string name = initializer.name();
+    // Clearing a field would keep its memory.
+    onnx::TensorProto().Swap(&initializer);
     OCTET_RETURN_IF_ERROR(Define(name, graph_.AddConstant(name, *std::move(tensor))));
   }
   return absl::OkStatus();
@@ -123,9 +124,12 @@ absl::Status GraphBuilder::AddInputs(const onnx::GraphProto& proto) {
   return absl::OkStatus();
 }
 
-absl::Status GraphBuilder::AddNodeList(const onnx::GraphProto& proto) {
-  for (const onnx::NodeProto& node : proto.node()) {
-    const std::string context = absl::StrCat("node ", NodeName(node), " (", OpName(node), ")");
+absl::Status GraphBuilder::AddNodeList(
+    const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes) {
+  for (const onnx::NodeProto& node : nodes) {
+    OCTET_RETURN_IF_ERROR(CountInlined(node));
+    const std::string context =
+        absl::StrCat("node ", prefix_, NodeName(node), " (", OpName(node), ")");
     const absl::Status status = AddNode(node);
     if (status.code() == absl::StatusCode::kUnimplemented) {
       unsupported_.push_back(absl::StrCat(context, ": ", status.message()));
@@ -138,7 +142,7 @@ absl::Status GraphBuilder::AddNodeList(const onnx::GraphProto& proto) {
 
 absl::Status GraphBuilder::AddNodes(const onnx::GraphProto& proto) {
   first_computed_ = graph_.value_count();
-  OCTET_RETURN_IF_ERROR(AddNodeList(proto));
+  OCTET_RETURN_IF_ERROR(AddNodeList(proto.node()));
   if (!unsupported_.empty()) {
     const size_t count = unsupported_.size();
     if (count > kMaxListedNodes) {
@@ -185,12 +189,16 @@ absl::StatusOr<std::vector<ValueId>> GraphBuilder::OutputsOf(const onnx::NodePro
 absl::Status GraphBuilder::AddNode(const onnx::NodeProto& proto) {
   if (OpName(proto) == "Constant") return AddConstantNode(proto);
   if (OpName(proto) == "If") return AddIf(proto);
-  Node node{.op = OpName(proto), .name = NodeName(proto)};
+  Node node{.op = OpName(proto), .name = absl::StrCat(prefix_, NodeName(proto))};
   const std::string domain = proto.domain() == "ai.onnx" ? "" : proto.domain();
   if (domain == "octet") return absl::UnimplementedError("the domain is Octet's own");
-  const auto opset = opsets_.find(domain);
+  const auto opset = opsets_->find(domain);
   absl::StatusOr<const OpSchema*> schema =
-      graph_.registry().Find(node.op, opset == opsets_.end() ? 1 : opset->second);
+      graph_.registry().Find(node.op, opset == opsets_->end() ? 1 : opset->second);
+  if (const auto function = functions_.find(node.op);
+      !schema.ok() && function != functions_.end()) {
+    return AddCall(proto, function->second);
+  }
   OCTET_ASSIGN_OR_RETURN(node.outputs, OutputsOf(proto));  // also of nodes that cannot be run
   if (node.op == "Loop" || node.op == "Scan") {
     return absl::UnimplementedError(
@@ -206,13 +214,15 @@ absl::Status GraphBuilder::AddNode(const onnx::NodeProto& proto) {
                                                    node.schema->max_inputs));
   }
   for (int i = 0; i < proto.input_size(); ++i) {
-    if (proto.input(i).empty() && i < node.schema->min_inputs) {
+    node.inputs.push_back(Named(proto.input(i)));
+    if (node.inputs.back() == kNoValue && i < node.schema->min_inputs) {
       return absl::InvalidArgumentError(absl::StrCat("input ", i, " is required"));
     }
-    node.inputs.push_back(Named(proto.input(i)));
   }
   for (const onnx::AttributeProto& attribute : proto.attribute()) {
-    absl::StatusOr<Attribute> value = ReadAttribute(attribute);
+    const onnx::AttributeProto* const resolved = Resolve(attribute);
+    if (resolved == nullptr) continue;
+    absl::StatusOr<Attribute> value = ReadAttribute(*resolved);
     if (!value.ok()) {
       return Annotate(value.status(), absl::StrCat("attribute ", attribute.name()));
     }
@@ -226,7 +236,13 @@ absl::Status GraphBuilder::AddConstantNode(const onnx::NodeProto& proto) {
   if (proto.output_size() != 1 || proto.attribute_size() != 1) {
     return absl::InvalidArgumentError("must have one output and one attribute");
   }
-  OCTET_ASSIGN_OR_RETURN(const Attribute attribute, ReadAttribute(proto.attribute(0)));
+  const onnx::AttributeProto* const resolved = Resolve(proto.attribute(0));
+  if (resolved == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat("refers to attribute ",
+                                                   proto.attribute(0).ref_attr_name(),
+                                                   ", which the call does not have"));
+  }
+  OCTET_ASSIGN_OR_RETURN(const Attribute attribute, ReadAttribute(*resolved));
   Tensor tensor;
   if (const auto* value = std::get_if<Tensor>(&attribute)) {
     tensor = *value;
@@ -244,6 +260,17 @@ absl::Status GraphBuilder::AddConstantNode(const onnx::NodeProto& proto) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<ValueId> outputs, OutputsOf(proto));
   if (outputs[0] == kNoValue) return absl::InvalidArgumentError("its output has no name");
   graph_.MakeConstant(outputs[0], std::move(tensor));
+  return absl::OkStatus();
+}
+
+absl::Status GraphBuilder::AddIdentity(std::string name, ValueId from, ValueId to) {
+  const OpSchema* const identity = graph_.registry().FindNewest("Identity");
+  if (identity == nullptr) return absl::InternalError("there is no operator Identity");
+  graph_.AddNode({.op = "Identity",
+                  .name = std::move(name),
+                  .inputs = {from},
+                  .outputs = {to},
+                  .schema = identity});
   return absl::OkStatus();
 }
 
@@ -279,7 +306,11 @@ absl::StatusOr<Attribute> GraphBuilder::ReadAttribute(const onnx::AttributeProto
     case onnx::AttributeProto::STRINGS:
       return Attribute(std::vector<std::string>(proto.strings().begin(), proto.strings().end()));
     case onnx::AttributeProto::TENSOR: {
-      OCTET_ASSIGN_OR_RETURN(Tensor tensor, DecodeTensor(proto.t(), directory_));
+      if (const auto known = shared_tensors_.find(&proto.t()); known != shared_tensors_.end()) {
+        return Attribute(known->second);
+      }
+      OCTET_ASSIGN_OR_RETURN(Tensor tensor, DecodeTensor(proto.t(), external_));
+      if (!calls_.empty()) shared_tensors_.emplace(&proto.t(), tensor);
       return Attribute(std::move(tensor));
     }
     default:

@@ -6,18 +6,27 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
+#include "graph/onnx/tensor_proto.h"
 #include "onnx/onnx_pb.h"
 
 namespace octet::graph {
 
 using Opsets = absl::flat_hash_map<std::string, int>;  // version by domain, "" for ONNX's own
 
+// `opsets`, which a function has from the model around it, with what `imports` say.
+absl::StatusOr<Opsets> ReadOpsets(
+    const google::protobuf::RepeatedPtrField<onnx::OperatorSetIdProto>& imports, Opsets opsets);
+
 class GraphBuilder {
  public:
-  GraphBuilder(const OpRegistry& registry, const Opsets& opsets, const std::string& directory)
-      : opsets_(opsets), directory_(directory), graph_(registry) {}
+  GraphBuilder(const OpRegistry& registry, const Opsets& opsets, const ExternalData& external)
+      : opsets_(&opsets), external_(external), graph_(registry) {}
+
+  // Before Build(): the functions that nodes may call. `model` must live until that is done.
+  absl::Status AddFunctions(const onnx::ModelProto& model);
 
   // Takes the weights out of `proto` one by one, so that they are not in memory twice.
   absl::StatusOr<Graph> Build(onnx::GraphProto* proto);
@@ -28,7 +37,7 @@ class GraphBuilder {
   absl::Status AddInitializers(onnx::GraphProto* proto);
   absl::Status AddInputs(const onnx::GraphProto& proto);
   absl::Status AddNodes(const onnx::GraphProto& proto);
-  absl::Status AddNodeList(const onnx::GraphProto& proto);
+  absl::Status AddNodeList(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes);
   absl::Status CheckReads() const;
   absl::Status AddNode(const onnx::NodeProto& proto);
   // The values of a node's outputs, none of which has a producer.
@@ -47,6 +56,28 @@ class GraphBuilder {
   absl::Status AddBranchInitializers(const onnx::GraphProto& branch);
   absl::Status AddBranchOutputs(const onnx::GraphProto& branch, const std::string& prefix,
                                 const std::vector<ValueId>& outputs);
+  absl::Status AddIdentity(std::string name, ValueId from, ValueId to);
+  // In function.cc. A node that calls a function becomes the function's body; operators that Octet
+  // has of its own are not calls.
+  struct LocalFunction {
+    const onnx::FunctionProto* proto = nullptr;
+    Opsets opsets;
+    std::vector<onnx::AttributeProto> defaults;  // of attributes that a call leaves out
+  };
+  struct Call {
+    const LocalFunction* function = nullptr;
+    absl::flat_hash_map<std::string, const onnx::AttributeProto*> attributes;
+  };
+  using Names = absl::flat_hash_map<std::string, ValueId>;
+  absl::Status AddCall(const onnx::NodeProto& proto, const LocalFunction& function);
+  absl::Status AddBody(const Call& call, Names names, const std::vector<ValueId>& outputs,
+                       std::string prefix);
+  absl::Status AddBodyOutputs(const onnx::FunctionProto& body, const std::vector<ValueId>& outputs);
+  std::string PrefixOf(const onnx::NodeProto& proto);
+  // ResourceExhausted when bodies have become too much.
+  absl::Status CountInlined(const onnx::NodeProto& proto);
+  // The attribute, or the one of the call that it refers to; null if the call leaves that out.
+  const onnx::AttributeProto* Resolve(const onnx::AttributeProto& attribute) const;
   absl::StatusOr<Attribute> ReadAttribute(const onnx::AttributeProto& proto);
   absl::Status Define(const std::string& name, ValueId value);
   // The value that a name means in the innermost branch; a new value of the graph itself if
@@ -54,13 +85,20 @@ class GraphBuilder {
   ValueId Named(const std::string& name);
   void WarnIfNarrowed(DataType border, absl::string_view what);
 
-  const Opsets& opsets_;
-  const std::string& directory_;
+  const Opsets* opsets_;  // of the model, or of the function whose body is added
+  const ExternalData& external_;
   Graph graph_;
-  using Names = absl::flat_hash_map<std::string, ValueId>;
-  Names values_;
+  Names values_;                 // of the model, or of the function whose body is added
   std::vector<Names> branches_;  // names of the branches being added, the innermost last
-  int branch_count_ = 0;
+  int branch_count_ = 0;         // branches and calls so far, for names of values
+  absl::flat_hash_map<std::string, LocalFunction> functions_;  // by "domain.name"
+  std::vector<const Call*> calls_;  // whose bodies are being added, the innermost last
+  std::string prefix_;              // of names in the innermost body
+  absl::flat_hash_set<std::string> prefixes_;
+  // Tensors in bodies, so that all calls share their bytes.
+  absl::flat_hash_map<const onnx::TensorProto*, Tensor> shared_tensors_;
+  size_t inlined_nodes_ = 0;
+  size_t inlined_bytes_ = 0;
   size_t first_computed_ = 0;  // values before it are the graph's inputs and weights
   std::vector<std::string> unsupported_;
   std::vector<std::string> warnings_;

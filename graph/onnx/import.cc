@@ -2,10 +2,9 @@
 
 #include <filesystem>
 #include <limits>
+#include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "graph/infer.h"
@@ -16,7 +15,6 @@
 namespace octet::graph {
 namespace {
 
-constexpr int kOldestOpset = 7;
 constexpr int kOldestIrVersion = 3;
 
 absl::Status ParseModel(std::span<const std::byte> file, onnx::ModelProto& model) {
@@ -31,40 +29,15 @@ absl::Status ParseModel(std::span<const std::byte> file, onnx::ModelProto& model
     return absl::UnimplementedError(
         absl::StrCat("IR version ", model.ir_version(), " is older than ", kOldestIrVersion));
   }
-  if (model.functions_size() > 0) {
-    return absl::UnimplementedError("model-local functions are not supported; inline them first");
-  }
   return absl::OkStatus();
 }
 
-absl::StatusOr<Opsets> ReadOpsets(const onnx::ModelProto& model) {
-  Opsets opsets;
-  for (const auto& import : model.opset_import()) {
-    const std::string domain = import.domain() == "ai.onnx" ? "" : import.domain();
-    if (import.version() < 1 || import.version() > 10'000) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("opset version ", import.version(), " of domain '", domain, "'"));
-    }
-    opsets[domain] = static_cast<int>(import.version());
-  }
-  if (!opsets.contains("")) {
-    return absl::InvalidArgumentError("the model does not say which ONNX opset it uses");
-  }
-  if (opsets[""] < kOldestOpset) {
-    return absl::UnimplementedError(
-        absl::StrCat("opset ", opsets[""], " is older than ", kOldestOpset, "; convert the model"));
-  }
-  return opsets;
-}
-
-}  // namespace
-
-absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
-                                         const std::string& directory, const OpRegistry& registry) {
-  onnx::ModelProto model;
-  OCTET_RETURN_IF_ERROR(ParseModel(file, model));
-  OCTET_ASSIGN_OR_RETURN(const Opsets opsets, ReadOpsets(model));
-  GraphBuilder builder(registry, opsets, directory);
+absl::StatusOr<ImportedModel> ImportModel(onnx::ModelProto model, const std::string& directory,
+                                          const OpRegistry& registry, ReadRecord* record) {
+  OCTET_ASSIGN_OR_RETURN(const Opsets opsets, ReadOpsets(model.opset_import(), {}));
+  const ExternalData external{directory, record};
+  GraphBuilder builder(registry, opsets, external);
+  OCTET_RETURN_IF_ERROR(builder.AddFunctions(model));
   OCTET_ASSIGN_OR_RETURN(Graph graph, builder.Build(model.mutable_graph()));
   OCTET_RETURN_IF_ERROR(graph.TopologicalOrder().status());
   OCTET_ASSIGN_OR_RETURN(SymbolicTypes types, InferSymbolicTypes(graph));
@@ -75,11 +48,32 @@ absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
                        .warnings = builder.warnings()};
 }
 
-absl::StatusOr<ImportedModel> ImportOnnxFile(const std::string& path, const OpRegistry& registry) {
+// The file is not needed, and not in memory, once it is parsed.
+absl::StatusOr<onnx::ModelProto> ParseModelFile(const std::string& path, ReadRecord* record) {
   OCTET_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+  if (record != nullptr) OCTET_RETURN_IF_ERROR(record->Add(path, file.bytes()));
+  onnx::ModelProto model;
+  const absl::Status status = ParseModel(file.bytes(), model);
+  if (!status.ok()) return Annotate(status, path);
+  return model;
+}
+
+}  // namespace
+
+absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
+                                         const std::string& directory, const OpRegistry& registry,
+                                         ReadRecord* record) {
+  onnx::ModelProto model;
+  OCTET_RETURN_IF_ERROR(ParseModel(file, model));
+  return ImportModel(std::move(model), directory, registry, record);
+}
+
+absl::StatusOr<ImportedModel> ImportOnnxFile(const std::string& path, const OpRegistry& registry,
+                                             ReadRecord* record) {
+  OCTET_ASSIGN_OR_RETURN(onnx::ModelProto proto, ParseModelFile(path, record));
   std::string directory = std::filesystem::path(path).parent_path().string();
   if (directory.empty()) directory = ".";
-  absl::StatusOr<ImportedModel> model = ImportOnnx(file.bytes(), directory, registry);
+  absl::StatusOr<ImportedModel> model = ImportModel(std::move(proto), directory, registry, record);
   if (!model.ok()) return Annotate(model.status(), path);
   return model;
 }
@@ -90,7 +84,7 @@ absl::StatusOr<Tensor> ReadTensorProto(std::span<const std::byte> file) {
       !proto.ParseFromArray(file.data(), static_cast<int>(file.size()))) {
     return absl::InvalidArgumentError("not an ONNX tensor, or a damaged one");
   }
-  return DecodeTensor(proto, "");
+  return DecodeTensor(proto, {});
 }
 
 }  // namespace octet::graph

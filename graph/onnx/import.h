@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/read_record.h"
 #include "graph/graph.h"
 
 namespace octet::graph {
@@ -28,10 +29,13 @@ struct ImportedModel {
 //   Unimplemented      lists every node that Octet cannot run, and why
 //   ResourceExhausted  tensors or shapes beyond the limits
 absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
-                                         const std::string& directory, const OpRegistry& registry);
+                                         const std::string& directory, const OpRegistry& registry,
+                                         ReadRecord* record = nullptr);
 
-// Reads the file first.
-absl::StatusOr<ImportedModel> ImportOnnxFile(const std::string& path, const OpRegistry& registry);
+// Reads the file first. What is read, of external data too, is added to `record` unless that is
+// null; its errors end the import.
+absl::StatusOr<ImportedModel> ImportOnnxFile(const std::string& path, const OpRegistry& registry,
+                                             ReadRecord* record = nullptr);
 
 // A serialized TensorProto, as in ONNX's test data, in the engine's types.
 absl::StatusOr<Tensor> ReadTensorProto(std::span<const std::byte> file);

@@ -68,9 +68,9 @@ absl::StatusOr<ExternalLocation> ParseExternal(const Proto& proto, const std::st
   return location;
 }
 
-absl::StatusOr<RawElements> External(const Proto& proto, const std::string& directory,
+absl::StatusOr<RawElements> External(const Proto& proto, const ExternalData& external,
                                      size_t bytes) {
-  OCTET_ASSIGN_OR_RETURN(const ExternalLocation location, ParseExternal(proto, directory));
+  OCTET_ASSIGN_OR_RETURN(const ExternalLocation location, ParseExternal(proto, external.directory));
   RawElements raw;
   OCTET_ASSIGN_OR_RETURN(raw.file, MappedFile::Open(location.path));
   const size_t size = raw.file.bytes().size();
@@ -81,6 +81,9 @@ absl::StatusOr<RawElements> External(const Proto& proto, const std::string& dire
                                                    " of ", size, " bytes"));
   }
   raw.data = raw.file.bytes().data() + location.offset;
+  if (external.record != nullptr) {
+    OCTET_RETURN_IF_ERROR(external.record->Add(location.path, {raw.data, bytes}));
+  }
   return raw;
 }
 
@@ -178,13 +181,13 @@ absl::StatusOr<DataType> BorderType(int onnx_type) {
   }
 }
 
-absl::StatusOr<Tensor> DecodeTensor(const Proto& proto, const std::string& directory) {
+absl::StatusOr<Tensor> DecodeTensor(const Proto& proto, const ExternalData& external) {
   OCTET_ASSIGN_OR_RETURN(const DataType type, BorderType(proto.data_type()));
   const Shape shape(proto.dims().begin(), proto.dims().end());
   OCTET_ASSIGN_OR_RETURN(const size_t bytes, CheckedByteSize(type, shape));
   RawElements raw;
   if (proto.data_location() == Proto::EXTERNAL) {
-    OCTET_ASSIGN_OR_RETURN(raw, External(proto, directory, bytes));
+    OCTET_ASSIGN_OR_RETURN(raw, External(proto, external, bytes));
   } else if (proto.has_raw_data()) {
     if (proto.raw_data().size() != bytes) {
       return absl::InvalidArgumentError(absl::StrCat(

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/read_record.h"
 #include "base/tensor.h"
 #include "onnx/onnx_pb.h"
 
@@ -13,8 +14,14 @@ namespace octet::graph {
 // The element type at the border, or Unimplemented naming what Octet lacks (strings, 4-bit, ...).
 absl::StatusOr<DataType> BorderType(int onnx_type);
 
-// In the engine's types; `directory` holds external data, empty: none allowed. Checks that the
+// Where tensors outside the model file are.
+struct ExternalData {
+  std::string directory;         // empty: none allowed
+  ReadRecord* record = nullptr;  // what is read of them is added here
+};
+
+// In the engine's types. Checks that the
 // elements are as many as the shape says before anything is allocated for them.
-absl::StatusOr<Tensor> DecodeTensor(const onnx::TensorProto& proto, const std::string& directory);
+absl::StatusOr<Tensor> DecodeTensor(const onnx::TensorProto& proto, const ExternalData& external);
 
 }  // namespace octet::graph

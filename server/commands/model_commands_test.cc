@@ -40,10 +40,16 @@ class ModelCommandsTest : public testing::Test {
           inspected_ = options;
           return absl::OkStatus();
         }),
-        BenchCommand([this](const BenchOptions& options, Console&) {
-          benched_ = options;
-          return absl::OkStatus();
-        })};
+        BenchCommand({.in_process =
+                          [this](const BenchOptions& options, Console&) {
+                            benched_ = options;
+                            return absl::OkStatus();
+                          },
+                      .server =
+                          [this](const BenchServerOptions& options, Console&) {
+                            benched_server_ = options;
+                            return absl::OkStatus();
+                          }})};
     return RunCommandLine(commands, arguments, console);
   }
 
@@ -58,6 +64,7 @@ class ModelCommandsTest : public testing::Test {
   std::optional<QuantizeOptions> quantized_;
   std::optional<InspectOptions> inspected_;
   std::optional<BenchOptions> benched_;
+  std::optional<BenchServerOptions> benched_server_;
   std::ostringstream out_;
   std::ostringstream error_;
 };
@@ -143,13 +150,53 @@ TEST_F(ModelCommandsTest, BenchHasDefaultsAndLimits) {
   EXPECT_EQ(benched_->batch, 1);
   EXPECT_EQ(benched_->threads, 1);
   EXPECT_EQ(benched_->seconds, 5);
-  EXPECT_EQ(Run({"bench", "m.onnx", "--batch", "8", "--threads", "2", "--seconds", "0.5"}),
+  EXPECT_EQ(Run({"bench", "m.onnx", "--batch", "8", "--threads", "2", "--duration", "0.5"}),
             kExitOk);
   EXPECT_EQ(benched_->batch, 8);
   EXPECT_EQ(benched_->threads, 2);
   EXPECT_EQ(benched_->seconds, 0.5);
   EXPECT_EQ(Run({"bench", "m.onnx", "--batch", "0"}), kExitUsage);
   EXPECT_THAT(error_.str(), HasSubstr("--batch: must be an integer from 1 to 1024, not '0'"));
+}
+
+TEST_F(ModelCommandsTest, BenchMeasuresAServer) {
+  EXPECT_EQ(Run({"bench", "--target", "host:1", "--model", "m"}), kExitOk) << error_.str();
+  ASSERT_TRUE(benched_server_.has_value());
+  EXPECT_FALSE(benched_.has_value());
+  EXPECT_EQ(benched_server_->address, "host:1");
+  EXPECT_EQ(benched_server_->model, "m");
+  EXPECT_THAT(benched_server_->version, IsEmpty());
+  EXPECT_THAT(benched_server_->clients, ElementsAre(1, 8, 32));
+  EXPECT_EQ(benched_server_->rows, 1);
+  EXPECT_EQ(Run({"bench", "--target", "host:1", "--model", "m", "--model-version", "7", "--clients",
+                 "4,2", "--rows", "3", "--duration", "0.5", "--shape", "x=3x224x224"}),
+            kExitOk);
+  EXPECT_EQ(benched_server_->version, "7");
+  EXPECT_THAT(benched_server_->clients, ElementsAre(4, 2));
+  EXPECT_EQ(benched_server_->rows, 3);
+  EXPECT_EQ(benched_server_->seconds, 0.5);
+  EXPECT_THAT(benched_server_->shapes.at(0).shape, ElementsAre(3, 224, 224));
+}
+
+TEST_F(ModelCommandsTest, BenchTakesAModelOrAServer) {
+  const std::vector<std::string> server = {"bench", "--target", "h:1", "--model", "m"};
+  const auto with = [](std::vector<std::string> arguments, const std::vector<std::string>& more) {
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  EXPECT_EQ(Run({"bench"}), kExitUsage);
+  EXPECT_THAT(error_.str(), HasSubstr("MODEL or --target is required"));
+  EXPECT_EQ(Run({"bench", "--target", "h:1"}), kExitUsage);
+  EXPECT_THAT(error_.str(), HasSubstr("--model: the model's name on the server is required"));
+  EXPECT_EQ(Run(with(server, {"m.onnx"})), kExitUsage);
+  EXPECT_EQ(Run(with(server, {"--threads", "2"})), kExitUsage);
+  EXPECT_EQ(Run({"bench", "m.onnx", "--clients", "2"}), kExitUsage);
+  EXPECT_THAT(error_.str(), HasSubstr("--clients: is for a running server: --target"));
+  for (const char* clients : {"", "0", "1,", "1,x", "5000"}) {
+    EXPECT_EQ(Run(with(server, {"--clients", clients})), kExitUsage) << clients;
+  }
+  EXPECT_FALSE(benched_.has_value());
+  EXPECT_FALSE(benched_server_.has_value());
 }
 
 TEST_F(ModelCommandsTest, AModelIsNeeded) {

@@ -69,8 +69,6 @@ struct CalibrationConfig {
   CalibrationSource source = CalibrationSource::kAuto;
   std::string path;  // empty: the folder `calibration` beside the model
   int samples = 128;
-  int batch = 8;
-  int seed = 0;
 };
 
 struct AccuracyConfig {

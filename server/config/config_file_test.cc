@@ -61,7 +61,7 @@ quantization:
   weights: {algorithm: minmax, granularity: per_tensor, range: reduced}
   activations: {algorithm: entropy, timing: static}
   algorithm_params: {percentile: 99.5}
-  calibration: {source: dataset, path: /data, samples: 32, batch: 4, seed: 7}
+  calibration: {source: dataset, path: /data, samples: 32}
   accuracy: {target: 30}
   mixed_precision: {max_float_fraction: 0.1}
   on_nan: zero
@@ -95,8 +95,6 @@ log: {level: warning, format: json}
   EXPECT_EQ(quantization.calibration.source, CalibrationSource::kDataset);
   EXPECT_EQ(quantization.calibration.path, "/data");
   EXPECT_EQ(quantization.calibration.samples, 32);
-  EXPECT_EQ(quantization.calibration.batch, 4);
-  EXPECT_EQ(quantization.calibration.seed, 7);
   EXPECT_DOUBLE_EQ(quantization.accuracy.target, 30);
   EXPECT_DOUBLE_EQ(quantization.mixed_precision.max_float_fraction, 0.1);
   EXPECT_EQ(quantization.on_nan, NotANumberPolicy::kZero);
@@ -117,7 +115,7 @@ models:
     quantization: {calibration: {samples: 9}}
   - name: b
 batching: {max_batch_size: 16, max_queue_size: 10}
-quantization: {mode: int8, calibration: {samples: 64, batch: 2}}
+quantization: {mode: int8, calibration: {samples: 64, path: /d}}
 )");
   ASSERT_EQ(config.models.size(), 2u);
   const ModelConfig& a = config.models[0];
@@ -127,7 +125,7 @@ quantization: {mode: int8, calibration: {samples: 64, batch: 2}}
   EXPECT_EQ(a.batching.max_queue_size, 10);
   EXPECT_EQ(a.quantization.mode, QuantizationMode::kInt8);
   EXPECT_EQ(a.quantization.calibration.samples, 9);
-  EXPECT_EQ(a.quantization.calibration.batch, 2);
+  EXPECT_EQ(a.quantization.calibration.path, "/d");
   const ModelConfig& b = config.models[1];
   EXPECT_EQ(b.batching.max_batch_size, 16);
   EXPECT_EQ(b.quantization.calibration.samples, 64);

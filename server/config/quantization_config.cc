@@ -77,10 +77,6 @@ const Fields<CalibrationConfig>& CalibrationFields() {
             "beside the model, if there is one."),
       Value("samples", &CalibrationConfig::samples, Integer<int>(1, 100'000),
             "Most samples that are read."),
-      Value("batch", &CalibrationConfig::batch, Integer<int>(1, 1024),
-            "Samples that run together while calibrating."),
-      Value("seed", &CalibrationConfig::seed, Integer<int>(0, std::numeric_limits<int>::max()),
-            "Chooses which samples are held out to measure accuracy."),
   };
   return *kFields;
 }

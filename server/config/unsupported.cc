@@ -63,6 +63,8 @@ const std::vector<std::string>& UnsupportedSettings() {
       "quantization.calibration.source: synthetic",
       "quantization.calibration.source: bn_stats",
       "quantization.calibration.source: file",
+      "quantization.calibration.batch",
+      "quantization.calibration.seed",
       "quantization.calibration.learn_from_traffic",
       "quantization.calibration.preprocessing",
       "quantization.calibration.sample_every",

@@ -25,7 +25,7 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
                          : config.weights.range == WeightRange::kReduced ? Range::kReduced
                                                                          : Range::kAuto;
   options.percentile = config.algorithm_params.percentile;
-  options.zero_non_finite_weights = config.on_nan == NotANumberPolicy::kZero;
+  options.zero_non_finite = config.on_nan == NotANumberPolicy::kZero;
   options.target_sqnr_db = config.accuracy.target;
   options.max_float_fraction = config.mixed_precision.max_float_fraction;
   for (const LayerRule& rule : config.layers) {

@@ -3,7 +3,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/status.h"
 #include "server/engine/load_options.h"
 #include "server/log.h"
@@ -11,25 +12,12 @@
 namespace octet::server {
 namespace {
 
-void LogLoaded(const ModelSource& source, const runtime::CompiledModel& model) {
-  const runtime::ModelSummary& summary = model.summary();
-  const runtime::MemoryLedger memory = model.memory();
-  for (const std::string& warning : summary.warnings) {
+constexpr absl::Duration kBetweenLines = absl::Seconds(1);  // of progress
+
+void LogWarnings(const ModelSource& source, const runtime::CompiledModel& model) {
+  for (const std::string& warning : model.summary().warnings) {
     LogWarning(warning, {{"model", source.name}, {"version", source.version}});
   }
-  const auto saved = static_cast<int64_t>(memory.float32_weight_bytes) -
-                     static_cast<int64_t>(memory.served_weight_bytes);
-  LogInfo("model loaded", {{"model", source.name},
-                           {"version", source.version},
-                           {"mode", summary.mode},
-                           {"calibration", summary.calibration},
-                           {"seconds", summary.load_seconds},
-                           {"int8_mac_share", summary.int8_mac_share},
-                           {"output_sqnr_db", summary.output_sqnr_db},
-                           {"kernels", summary.kernels},
-                           {"float32_weight_bytes", memory.float32_weight_bytes},
-                           {"served_weight_bytes", memory.served_weight_bytes},
-                           {"saved_bytes", saved}});
 }
 
 }  // namespace
@@ -40,18 +28,19 @@ ModelLoader MakeModelLoader(const Config& config) {
     const ModelConfig settings = config.ForModel(source.name);
     runtime::LoadOptions options =
         ToLoadOptions(settings, ResolveExecution(settings.execution).threads_per_stream);
-    std::string last_stage;
+    absl::Time next_line = absl::Now() + kBetweenLines;
     options.progress = [&](absl::string_view stage, const std::string& detail) {
       if (progress) progress(absl::StrCat(stage, ": ", detail));
-      // Each stage once; its steps are for those who look closely.
-      const auto log = stage == last_stage ? LogDebug : LogInfo;
-      last_stage = std::string(stage);
+      // A load that takes long shows that it goes on; every step is for those who look closely.
+      const absl::Time now = absl::Now();
+      const auto log = now >= next_line ? LogInfo : LogDebug;
+      if (now >= next_line) next_line = now + kBetweenLines;
       log(absl::StrCat("loading: ", stage),
           {{"model", source.name}, {"version", source.version}, {"detail", detail}});
     };
     OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const runtime::CompiledModel> model,
                            runtime::LoadModel(source.file.string(), options));
-    LogLoaded(source, *model);
+    LogWarnings(source, *model);
     return model;
   };
 }

@@ -133,7 +133,9 @@ inline constexpr MetricDef kWeightBytes{
 inline constexpr MetricDef kSavedBytes{
     .type = MetricDef::Type::kGauge,
     .name = "octet_model_memory_saved_bytes",
-    .help = "Weight bytes that quantization saves: float32 less served.",
+    .help =
+        "Weight bytes that quantization saves: float32 less served. Slightly negative for models "
+        "served in float32, whose packed weights are padded to whole blocks of channels.",
     .labels = metric_labels::kModel};
 
 inline constexpr MetricDef kArenaBytes{.type = MetricDef::Type::kGauge,

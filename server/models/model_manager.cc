@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "server/log.h"
 #include "server/models/quote.h"
+#include "server/models/ready_log.h"
 
 namespace octet::server {
 namespace {
@@ -200,10 +201,7 @@ void ModelManager::Load(Version& version) {
   if (servable.ok()) {
     const runtime::ModelSummary& summary = (*servable)->model().summary();
     (*servable)->metrics().SetLoaded(summary.mode, seconds, summary.quantization_seconds);
-    LogInfo("model ready", {{"model", source.name},
-                            {"version", source.version},
-                            {"seconds", seconds},
-                            {"mode", summary.mode}});
+    LogReady(**servable, seconds);
     WarnOfLargeBatches(**servable);
   } else {
     LogError("model cannot be loaded", {{"model", source.name},

@@ -29,6 +29,7 @@ DOORS = {
     r"grpc(pp)?/|.*\.grpc\.pb\.h$": ["server/grpc/", "server/main.cc"],
     r"civetweb|CivetServer": ["server/"],
     r"spdlog/|CLI/": ["server/"],
+    r"openssl/": ["base/", "server/grpc/"],
     r"hwy/": ["kernels/", "quant/"],
 }
 

@@ -1,0 +1,42 @@
+// What was read from files, so that reading them again can be proven to give the same.
+
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace octet {
+
+// Notes parts of files in the order they are read in, as SHA-256. A copy made by Rereading() notes
+// nothing but checks that the same is read in the same order. Not thread-safe.
+class ReadRecord {
+ public:
+  // `bytes` is a part of the file at `path`, or of what a folder holds. FailedPrecondition if this
+  // is a copy for rereading and the part is another, naming the path.
+  absl::Status Add(const std::string& path, std::span<const std::byte> bytes);
+
+  // At the end of reading again: FailedPrecondition if something was not read.
+  absl::Status Finish() const;
+
+  ReadRecord Rereading() const;
+
+ private:
+  struct Part {
+    std::string path;
+    size_t size = 0;
+    std::array<std::byte, 32> sha256 = {};
+
+    bool operator==(const Part&) const = default;
+  };
+
+  std::vector<Part> parts_;
+  bool rereading_ = false;
+  size_t next_ = 0;  // part to read again
+};
+
+}  // namespace octet

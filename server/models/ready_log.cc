@@ -1,0 +1,34 @@
+#include "server/models/ready_log.h"
+
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "server/log.h"
+
+namespace octet::server {
+
+void LogReady(const ServableModel& servable, double seconds) {
+  const runtime::ModelSummary& summary = servable.model().summary();
+  const runtime::MemoryLedger memory = servable.model().memory();
+  if (summary.calibration.empty()) {
+    LogInfo("model ready", {{"model", servable.name()},
+                            {"version", servable.version()},
+                            {"mode", summary.mode},
+                            {"seconds", seconds},
+                            {"weight_bytes", memory.served_weight_bytes}});
+    return;
+  }
+  const std::string sqnr =
+      summary.output_sqnr_db == 0 ? "unmeasured" : absl::StrFormat("%.1f", summary.output_sqnr_db);
+  LogInfo("model ready", {{"model", servable.name()},
+                          {"version", servable.version()},
+                          {"mode", summary.mode},
+                          {"seconds", seconds},
+                          {"weight_bytes", memory.served_weight_bytes},
+                          {"float32_weight_bytes", memory.float32_weight_bytes},
+                          {"calibration", summary.calibration},
+                          {"int8_mac_share", summary.int8_mac_share},
+                          {"output_sqnr_db", sqnr}});
+}
+
+}  // namespace octet::server

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "runtime/evaluate.h"
@@ -91,6 +92,36 @@ TEST(QuantizeModel, AWellBehavedNetworkIsInt8Throughout) {
   EXPECT_EQ(quantized.report.calibration_samples + quantized.report.held_out_samples, 16u);
   EXPECT_EQ(quantized.report.attempts.size(), 4u);
   EXPECT_GT(SqnrOnNewSamples(model.graph, quantized.graph), 20);
+}
+
+// A chain of products; enough of them for the order of a hash table to show.
+GraphBuilder::Finished LongChain() {
+  GraphBuilder builder;
+  ValueId value = builder.Input("x", {kUnknownDim, 32});
+  for (uint32_t i = 0; i < 24; ++i) {
+    const ValueId weights =
+        builder.Constant(absl::StrCat("w", i), RandomFloats({32, 32}, i + 1, 0.25f));
+    value = builder.Apply("MatMul", absl::StrCat("product", i), {value, weights});
+  }
+  builder.Output(value, "y");
+  return builder.Finish(/*optimize=*/true);
+}
+
+TEST(QuantizeModel, AgainMakesTheSameGraph) {
+  const auto model = LongChain();
+  const QuantizedModel first = Quantize(model, CalibrationData());
+  const QuantizedModel second = Quantize(model, CalibrationData());
+  graph::Graph released = first.graph;
+  int codes = 0;
+  for (size_t i = 0; i < released.value_count(); ++i) {
+    const auto id = static_cast<ValueId>(i);
+    if (!released.IsConstant(id)) continue;
+    codes += released.value(id).type.dtype == DataType::kInt8 ? 1 : 0;
+    released.ReleaseBytes(id);
+  }
+  EXPECT_EQ(codes, 24);
+  const absl::Status restored = released.RestoreBytes(second.graph);
+  EXPECT_TRUE(restored.ok()) << restored;
 }
 
 TEST(QuantizeModel, EveryLayerIsMeasuredAgainstFloat) {

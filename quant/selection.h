@@ -3,9 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "graph/graph.h"
@@ -20,7 +20,9 @@ enum class Precision : uint8_t {
 };
 absl::string_view Name(Precision precision);
 
-using LayerPrecisions = absl::flat_hash_map<graph::NodeId, Precision>;
+// Ordered: the quantized graph has to be the same, constant for constant, each time it is made
+// (Graph::RestoreBytes).
+using LayerPrecisions = std::map<graph::NodeId, Precision>;
 
 // The layers of a graph that have int8 kernels, in topological order: their weights are constant
 // float32, and there are enough products per output to be worth it.

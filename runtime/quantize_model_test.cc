@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "runtime/evaluate.h"
@@ -91,6 +92,77 @@ TEST(QuantizeModel, AWellBehavedNetworkIsInt8Throughout) {
   EXPECT_EQ(quantized.report.calibration_samples + quantized.report.held_out_samples, 16u);
   EXPECT_EQ(quantized.report.attempts.size(), 4u);
   EXPECT_GT(SqnrOnNewSamples(model.graph, quantized.graph), 20);
+}
+
+// A chain of products; enough of them for the order of a hash table to show.
+GraphBuilder::Finished LongChain() {
+  GraphBuilder builder;
+  ValueId value = builder.Input("x", {kUnknownDim, 32});
+  for (uint32_t i = 0; i < 24; ++i) {
+    const ValueId weights =
+        builder.Constant(absl::StrCat("w", i), RandomFloats({32, 32}, i + 1, 0.25f));
+    value = builder.Apply("MatMul", absl::StrCat("product", i), {value, weights});
+  }
+  builder.Output(value, "y");
+  return builder.Finish(/*optimize=*/true);
+}
+
+TEST(QuantizeModel, AgainMakesTheSameGraph) {
+  const auto model = LongChain();
+  const QuantizedModel first = Quantize(model, CalibrationData());
+  const QuantizedModel second = Quantize(model, CalibrationData());
+  graph::Graph released = first.graph;
+  int codes = 0;
+  for (size_t i = 0; i < released.value_count(); ++i) {
+    const auto id = static_cast<ValueId>(i);
+    if (!released.IsConstant(id)) continue;
+    codes += released.value(id).type.dtype == DataType::kInt8 ? 1 : 0;
+    released.ReleaseBytes(id);
+  }
+  EXPECT_EQ(codes, 24);
+  const absl::Status restored = released.RestoreBytes(second.graph);
+  EXPECT_TRUE(restored.ok()) << restored;
+}
+
+// Weights that double from each of the 20 output channels to the next, 17 inputs wide.
+Tensor DoublingWeights(const Shape& shape, bool outputs_first) {
+  Tensor weights = RandomFloats(shape, 4, 1e-3f);
+  const std::span<float> values = weights.MutableAs<float>();
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] *= std::exp2(static_cast<float>(outputs_first ? i / 17 : i % 20));
+  }
+  return weights;
+}
+
+// As in weights_test.cc, but of the layer: which dimension counts outputs depends on the operator.
+void ExpectAScaleForEachOutput(
+    const std::string& op, bool outputs_first, const Shape& input, const Shape& shape,
+    const absl::flat_hash_map<std::string, graph::Attribute>& attributes) {
+  GraphBuilder builder;
+  const Tensor weights = DoublingWeights(shape, outputs_first);
+  const ValueId x = builder.Input("x", input);
+  builder.Output(builder.Apply(op, "layer", {x, builder.Constant("w", weights)}, attributes), "y");
+  const QuantizedModel quantized = Quantize(builder.Finish(), CalibrationData());
+  const graph::Graph& graph = quantized.graph;
+  const graph::Node* layer = nullptr;
+  for (const graph::NodeId id : graph.Nodes()) {
+    if (graph.node(id).name == "layer") layer = &graph.node(id);
+  }
+  ASSERT_NE(layer, nullptr);
+  const std::optional<graph::QuantParams>& quant = graph.value(layer->inputs[1]).type.quant;
+  ASSERT_TRUE(quant.has_value());
+  EXPECT_EQ(quant->axis, outputs_first ? 0 : 1);
+  ASSERT_EQ(quant->scales.size(), 20u);
+  // The largest of 17 random weights varies from channel to channel, but not eightfold.
+  for (size_t c = 3; c < 20; ++c) EXPECT_GT(quant->scales[c], 2 * quant->scales[c - 3]) << c;
+  EXPECT_THAT(quant->scales[19] / quant->scales[0], AllOf(Gt(0x1p17f), ::testing::Lt(0x1p21f)));
+}
+
+TEST(QuantizeModel, EachOutputChannelHasAScaleOfItsOwn) {
+  ExpectAScaleForEachOutput("Conv", true, {kUnknownDim, 17, 4, 4}, {20, 17, 1, 1}, {});
+  ExpectAScaleForEachOutput("MatMul", false, {kUnknownDim, 17}, {17, 20}, {});
+  ExpectAScaleForEachOutput("Gemm", false, {kUnknownDim, 17}, {17, 20}, {});
+  ExpectAScaleForEachOutput("Gemm", true, {kUnknownDim, 17}, {20, 17}, {{"transB", int64_t{1}}});
 }
 
 TEST(QuantizeModel, EveryLayerIsMeasuredAgainstFloat) {

@@ -99,6 +99,14 @@ def int8_server(tmp_path_factory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
+def dynamic_server(tmp_path_factory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("dynamic")
+    with serve(folder, f"model_repository: {ROOT}/examples/models\n"
+                       "quantization: {mode: int8, calibration: {source: dynamic}}") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def float_server(tmp_path_factory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("fp32")
     with serve(folder, f"model_repository: {ROOT}/examples/models") as server:

@@ -50,11 +50,13 @@ def test_int8_is_bit_identical_batched_and_alone(int8_server, digits):
     np.testing.assert_array_equal(infer(int8_server, images, 1), infer(int8_server, images, 32))
 
 
-def test_a_huge_neighbour_changes_nothing(int8_server, digits):
+@pytest.mark.parametrize("name", ["int8_server", "dynamic_server"])
+def test_a_huge_neighbour_changes_nothing(name, digits, request):
+    server = request.getfixturevalue(name)
     images = digits[0][:8].copy()
-    alone = infer(int8_server, images, 1)
+    alone = infer(server, images, 1)
     images[3] *= 100
-    together = infer(int8_server, images, 8)
+    together = infer(server, images, 8)
     others = [0, 1, 2, 4, 5, 6, 7]
     np.testing.assert_array_equal(alone[others], together[others])
 

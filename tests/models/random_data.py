@@ -40,6 +40,21 @@ def images(rng: np.random.Generator, count: int, size: int = 224) -> np.ndarray:
     return np.clip(result + offset, -2.2, 2.6)  # where 0 and 255 lie after ImageNet's normalization
 
 
+def pages(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
+    """White pages uint8 [count, size, size, 3] with dark lines of strokes that look like words."""
+    result = np.full((count, size, size, 3), 235, np.uint8)
+    for page in result:
+        for top in range(24, size - 40, 48):
+            left = int(rng.integers(10, 60))
+            while left < size - 60:
+                width = int(rng.integers(6, 14))
+                for bar in rng.integers(0, 14, 3):
+                    page[top + bar : top + bar + 4, left : left + width] = 20
+                page[top : top + 20, left : left + 3] = 20
+                left += width + (16 if rng.random() < 0.2 else 4)
+    return result
+
+
 def token_feeds(rng: np.random.Generator, count: int, length: int, vocabulary: int) -> Feeds:
     """BERT's three inputs: sentences of random words and lengths, padded to one length."""
     ids = rng.integers(FIRST_WORD, vocabulary, (count, length))

@@ -10,6 +10,7 @@ from tests.models import accuracy, build
 from tests.models.inputs import Dataset
 
 Scores = dict[str, float]
+TEXT_PROBABILITY = 0.3  # PP-OCR's threshold for a pixel that belongs to text
 
 
 @cache
@@ -23,6 +24,17 @@ def _classifier_scores(dataset: Dataset, reference: np.ndarray, actual: np.ndarr
         "samples": len(actual),
         "agreement": accuracy.agreement(reference, actual),
     }
+
+
+def _orientation_scores(dataset: Dataset, reference: np.ndarray, actual: np.ndarray) -> Scores:
+    return {"agreement": accuracy.agreement(reference, actual), "samples": len(actual)}
+
+
+def _detector_scores(dataset: Dataset, reference: np.ndarray, actual: np.ndarray) -> Scores:
+    text = [probabilities > TEXT_PROBABILITY for probabilities in (reference, actual)]
+    union = int((text[0] | text[1]).sum())
+    common = int((text[0] & text[1]).sum())
+    return {"text_iou": common / union if union else 1.0, "samples": len(actual)}
 
 
 def _recognizer_scores(dataset: Dataset, reference: np.ndarray, actual: np.ndarray) -> Scores:
@@ -56,6 +68,8 @@ _SCORES = {
     "digits": _classifier_scores,
     "efficientnet_lite0": _classifier_scores,
     "ppocr_recognizer": _recognizer_scores,
+    "ppocr_detector": _detector_scores,
+    "ppocr_classifier": _orientation_scores,
     "minilm": _sentence_scores,
 }
 

@@ -1,11 +1,18 @@
-// Runs a model over samples in process and writes the outputs, for scripts that judge them.
+// Serves a model in process and writes its outputs, for scripts that judge them.
 //
-//   run_model MODEL SAMPLES.npz OUTPUT_FOLDER [--int8 | --dynamic] [--calibration PATH] [--batch N]
+//   run_model MODEL SAMPLES.npz OUTPUT_FOLDER [--int8 | --dynamic] [--calibration PATH]
+//             [--batches 1,8] [--all-int8] [--reduced-weights]
 //
-// Writes OUTPUT_FOLDER/NAME_INDEX.bin per output and sample: dense little-endian elements; and
-// prints a line "INDEX NAME TYPE SHAPE" for each.
+// The samples go through as the server's do: loaded by LoadModel(), each sample a caller of its
+// own, as many callers to a run as the batch size says. --all-int8 keeps every layer in int8,
+// whatever that does to the outputs: for models of random weights. --reduced-weights limits weight
+// codes to what every processor multiplies exactly.
+//
+// OUTPUT_FOLDER/BATCH_INDEX.bin gets the rows of one output, one caller after the other; the
+// standard output gets what scripts read, "KEY VALUE" a line, and for each file
+// "output BATCH INDEX NAME TYPE SHAPE", where SHAPE is that of all rows together.
 
-#include <cstdio>
+#include <algorithm>
 #include <cstring>
 #include <iostream>
 #include <string>
@@ -13,40 +20,150 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "runtime/border.h"
 #include "runtime/calibration_data.h"
-#include "runtime/evaluate.h"
 #include "runtime/load.h"
-#include "runtime/quantize_report.h"
 
 namespace octet {
 namespace {
 
-absl::Status Run(const std::vector<std::string>& arguments) {
-  if (arguments.size() < 3) return absl::InvalidArgumentError("MODEL SAMPLES OUTPUT_FOLDER");
+struct Arguments {
+  std::string model, samples, folder;
+  std::vector<int64_t> batches = {1};
   runtime::LoadOptions options;
-  for (size_t i = 3; i < arguments.size(); ++i) {
-    if (arguments[i] == "--int8") options.int8 = true;
-    if (arguments[i] == "--dynamic") options.int8 = options.dynamic = true;
-    if (arguments[i] == "--calibration") options.calibration_path = arguments.at(++i);
+};
+
+absl::StatusOr<Arguments> Parse(const std::vector<std::string>& words) {
+  Arguments arguments;
+  std::vector<std::string> paths;
+  for (size_t i = 0; i < words.size(); ++i) {
+    runtime::LoadOptions& options = arguments.options;
+    if (words[i] == "--int8") {
+      options.int8 = options.samples_required = true;
+    } else if (words[i] == "--dynamic") {
+      options.int8 = options.dynamic = true;
+    } else if (words[i] == "--all-int8") {
+      options.quantization.target_sqnr_db = 0;
+    } else if (words[i] == "--reduced-weights") {
+      options.quantization.weight_range = runtime::QuantizeOptions::WeightRange::kReduced;
+    } else if (words[i] == "--calibration" && i + 1 < words.size()) {
+      options.calibration_path = words[++i];
+    } else if (words[i] == "--batches" && i + 1 < words.size()) {
+      arguments.batches.clear();
+      for (const absl::string_view text : absl::StrSplit(words[++i], ',')) {
+        int64_t batch = 0;
+        if (!absl::SimpleAtoi(text, &batch) || batch < 1) {
+          return absl::InvalidArgumentError(absl::StrCat("--batches: ", text, " is no batch size"));
+        }
+        arguments.batches.push_back(batch);
+      }
+    } else {
+      paths.push_back(words[i]);
+    }
   }
-  OCTET_ASSIGN_OR_RETURN(const runtime::PreparedModel model,
-                         runtime::PrepareModel(arguments[0], options));
-  if (model.quantization) std::cerr << runtime::ReportText(*model.quantization);
-  OCTET_ASSIGN_OR_RETURN(
-      const runtime::CalibrationData data,
-      runtime::ReadCalibrationData(arguments[1], model.inputs, model.batchable, 1 << 20));
-  kernels::WeightCache weights;
-  OCTET_ASSIGN_OR_RETURN(const auto outputs, runtime::RunAll(model.graph, data.samples, weights));
-  for (size_t s = 0; s < outputs.size(); ++s) {
-    for (size_t o = 0; o < outputs[s].size(); ++o) {
-      const Tensor& tensor = outputs[s][o];
+  if (paths.size() != 3) return absl::InvalidArgumentError("expected MODEL SAMPLES OUTPUT_FOLDER");
+  arguments.model = paths[0];
+  arguments.samples = paths[1];
+  arguments.folder = paths[2];
+  arguments.options.max_batch_size =
+      *std::max_element(arguments.batches.begin(), arguments.batches.end());
+  return arguments;
+}
+
+// A sample as clients send it, in the model's own element types.
+struct Caller {
+  std::vector<std::vector<std::byte>> bytes;
+  runtime::InputRows rows;
+};
+
+Caller MakeCaller(const std::vector<Tensor>& sample,
+                  const std::vector<runtime::TensorSpec>& specs) {
+  Caller caller;
+  for (size_t i = 0; i < sample.size(); ++i) {
+    const auto elements = static_cast<size_t>(ElementCount(sample[i].shape()));
+    std::vector<std::byte>& bytes = caller.bytes.emplace_back(elements * ByteSize(specs[i].dtype));
+    runtime::ToBorder(specs[i].dtype, {sample[i].data(), sample[i].byte_size()}, bytes.data());
+    caller.rows.inputs.push_back({sample[i].shape(), {bytes}});
+  }
+  return caller;
+}
+
+// One output of all callers; each of them must have given the same shape but for the rows.
+struct Collected {
+  std::string bytes;
+  Shape shape;
+};
+
+absl::Status Collect(const runtime::ExecutionContext& context, const runtime::TensorSpec& spec,
+                     int output, int caller, bool batchable, Collected& collected) {
+  Shape shape = context.OutputShape(output, caller);
+  OCTET_ASSIGN_OR_RETURN(const size_t size, CheckedByteSize(spec.dtype, shape));
+  const size_t before = collected.bytes.size();
+  collected.bytes.resize(before + size);
+  context.Store(output, caller,
+                {reinterpret_cast<std::byte*>(collected.bytes.data()) + before, size});
+  if (!batchable) shape.insert(shape.begin(), 1);  // a sample is a row
+  if (before > 0) shape[0] += collected.shape.at(0);
+  collected.shape = std::move(shape);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Collected>> RunBatches(const runtime::CompiledModel& model,
+                                                  const std::vector<Caller>& callers,
+                                                  int64_t batch) {
+  OCTET_ASSIGN_OR_RETURN(const auto context, model.NewContext());
+  std::vector<Collected> outputs(model.outputs().size());
+  const size_t together = model.batchable() ? static_cast<size_t>(batch) : 1;
+  for (size_t first = 0; first < callers.size(); first += together) {
+    std::vector<const runtime::InputRows*> company;
+    for (size_t i = first; i < std::min(first + together, callers.size()); ++i) {
+      company.push_back(&callers[i].rows);
+    }
+    OCTET_RETURN_IF_ERROR(context->Load(company));
+    OCTET_RETURN_IF_ERROR(context->Execute());
+    for (size_t o = 0; o < outputs.size(); ++o) {
+      for (size_t c = 0; c < company.size(); ++c) {
+        OCTET_RETURN_IF_ERROR(Collect(*context, model.outputs()[o], static_cast<int>(o),
+                                      static_cast<int>(c), model.batchable(), outputs[o]));
+      }
+    }
+  }
+  return outputs;
+}
+
+void PrintSummary(const runtime::CompiledModel& model) {
+  const runtime::ModelSummary& summary = model.summary();
+  const runtime::MemoryLedger memory = model.memory();
+  std::cout << "mode " << summary.mode << "\ncalibration " << summary.calibration
+            << "\nint8_mac_share " << summary.int8_mac_share << "\noutput_sqnr_db "
+            << summary.output_sqnr_db << "\nfloat32_weight_bytes " << memory.float32_weight_bytes
+            << "\nserved_weight_bytes " << memory.served_weight_bytes << "\nload_seconds "
+            << summary.load_seconds << "\nkernels " << summary.kernels << "\n";
+  for (const std::string& warning : summary.warnings) std::cerr << "warning: " << warning << "\n";
+}
+
+absl::Status Run(const std::vector<std::string>& words) {
+  OCTET_ASSIGN_OR_RETURN(const Arguments arguments, Parse(words));
+  OCTET_ASSIGN_OR_RETURN(const auto model, runtime::LoadModel(arguments.model, arguments.options));
+  PrintSummary(*model);
+  OCTET_ASSIGN_OR_RETURN(const runtime::CalibrationData data,
+                         runtime::ReadCalibrationData(arguments.samples, model->inputs(),
+                                                      model->batchable(), size_t{1} << 20));
+  std::vector<Caller> callers;
+  for (const std::vector<Tensor>& sample : data.samples) {
+    callers.push_back(MakeCaller(sample, model->inputs()));
+  }
+  for (const int64_t batch : arguments.batches) {
+    OCTET_ASSIGN_OR_RETURN(const auto outputs, RunBatches(*model, callers, batch));
+    for (size_t o = 0; o < outputs.size(); ++o) {
+      const runtime::TensorSpec& spec = model->outputs()[o];
       OCTET_RETURN_IF_ERROR(
-          WriteFile(absl::StrCat(arguments[2], "/", o, "_", s, ".bin"),
-                    {reinterpret_cast<const char*>(tensor.data()), tensor.byte_size()}));
-      std::cout << s << " " << o << " " << model.outputs[o].name << " " << Name(tensor.dtype())
-                << " " << ToText(tensor.shape()) << "\n";
+          WriteFile(absl::StrCat(arguments.folder, "/", batch, "_", o, ".bin"), outputs[o].bytes));
+      std::cout << "output " << batch << " " << o << " " << spec.name << " " << Name(spec.dtype)
+                << " " << ToText(outputs[o].shape) << "\n";
     }
   }
   return absl::OkStatus();

@@ -16,13 +16,12 @@
 namespace octet::quant::observers {
 namespace {
 
-constexpr size_t kCellsPerLeaf = 4;
-constexpr size_t kFewestCells = 512;
+constexpr size_t kCells = 512;  // far more than leaves, and as fast as the search that follows
 
 // Prefix sums over leaves, left to right.
 class LeafSums {
  public:
-  explicit LeafSums(const std::vector<Leaf>& leaves) : leaves_(leaves), sums_(leaves.size() + 1) {
+  explicit LeafSums(const std::vector<Leaf>& leaves) : sums_(leaves.size() + 1) {
     // Distances are from the leaf in the middle: the sums then keep their digits.
     origin_ = leaves[leaves.size() / 2].mean;
     for (size_t i = 0; i < leaves.size(); ++i) {
@@ -50,7 +49,6 @@ class LeafSums {
     double sum = 0;
     double squares = 0;
   };
-  const std::vector<Leaf>& leaves_;
   std::vector<Sums> sums_;
   double origin_ = 0;
 };
@@ -112,9 +110,8 @@ absl::StatusOr<RangeEstimate> Estimate(const Distribution& values, const Grid& g
                                        const EstimatorOptions& options) {
   // A symmetric grid has one half of its codes for magnitudes.
   const int32_t steps = grid.symmetric ? grid.last : grid.steps();
-  const size_t most_leaves = std::bit_ceil(static_cast<size_t>(steps) + 1);
-  const std::vector<Cell> cells = BinnedCells(
-      values, grid.symmetric, std::max(kFewestCells, kCellsPerLeaf * most_leaves));
+  const size_t most_leaves = std::bit_ceil(static_cast<size_t>(grid.steps()) + 1);
+  const std::vector<Cell> cells = BinnedCells(values, grid.symmetric, kCells);
   const Ends ends = PruneToGrid(GrowTree(cells, most_leaves, GrowthOf(options)), steps);
   const auto low = static_cast<float>(ends.low.level);
   const auto high = static_cast<float>(ends.high.level);

@@ -29,9 +29,9 @@ absl::Status CheckInputs(const BiasCorrectionInputs& inputs) {
   OCTET_RETURN_IF_ERROR(CheckRows(weights));
   if (inputs.groups < 1 || inputs.positions < 1 || weights.rows % inputs.groups != 0 ||
       weights.columns % inputs.positions != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        inputs.groups, " groups and ", inputs.positions, " positions do not divide ",
-        weights.rows, " x ", weights.columns, " weights"));
+    return absl::InvalidArgumentError(absl::StrCat(inputs.groups, " groups and ", inputs.positions,
+                                                   " positions do not divide ", weights.rows, " x ",
+                                                   weights.columns, " weights"));
   }
   const auto channels = static_cast<size_t>(inputs.groups * (weights.columns / inputs.positions));
   OCTET_RETURN_IF_ERROR(

@@ -27,8 +27,8 @@ absl::Status CheckArguments(std::span<const float> values, std::span<const float
   }
   for (size_t i = 0; i < weights.size(); ++i) {
     if (std::isfinite(weights[i]) && weights[i] >= 0) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "expected finite weights of at least 0, found ", weights[i], " at index ", i));
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected finite weights of at least 0, found ", weights[i], " at index ", i));
   }
   return absl::OkStatus();
 }

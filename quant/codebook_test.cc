@@ -104,7 +104,8 @@ double LeastError(std::vector<float> values, size_t levels) {
     for (size_t end = 1; end <= n; ++end) {
       for (size_t begin = 0; begin < end; ++begin) {
         const double s = sum[end] - sum[begin];
-        const double error = squares[end] - squares[begin] - s * s / static_cast<double>(end - begin);
+        const double error =
+            squares[end] - squares[begin] - s * s / static_cast<double>(end - begin);
         next[end] = std::min(next[end], least[begin] + std::max(error, 0.0));
       }
     }
@@ -162,22 +163,19 @@ TEST_P(CodebookFigures, AreReproduced) {
 
 INSTANTIATE_TEST_SUITE_P(
     Table, CodebookFigures,
-    ::testing::Values(Figure{"histogram_equalization", false, 8, 1, 31.6},
-                      Figure{"histogram_equalization", false, 8, 0.5, 40.0},
-                      Figure{"histogram_equalization", false, 8, 1.0 / 3, 42.3},
-                      Figure{"histogram_equalization", true, 8, 1, 25.1},
-                      Figure{"histogram_equalization", false, 4, 1, 16.8},
-                      Figure{"histogram_equalization", false, 4, 0.5, 19.7},
-                      Figure{"histogram_equalization", false, 4, 1.0 / 3, 20.2},
-                      Figure{"histogram_equalization", true, 4, 1.0 / 3, 18.1},
-                      Figure{"decision_tree", false, 8, 1, 43.6},
-                      Figure{"decision_tree", true, 8, 1, 41.9},
-                      Figure{"decision_tree", false, 4, 1, 20.0},
-                      Figure{"decision_tree", true, 4, 1, 18.1},
-                      Figure{"least_squares", false, 8, 1, 43.8},
-                      Figure{"least_squares", true, 8, 1, 42.2},
-                      Figure{"least_squares", false, 4, 1, 20.2},
-                      Figure{"least_squares", true, 4, 1, 18.2}));
+    ::testing::Values(
+        Figure{"histogram_equalization", false, 8, 1, 31.6},
+        Figure{"histogram_equalization", false, 8, 0.5, 40.0},
+        Figure{"histogram_equalization", false, 8, 1.0 / 3, 42.3},
+        Figure{"histogram_equalization", true, 8, 1, 25.1},
+        Figure{"histogram_equalization", false, 4, 1, 16.8},
+        Figure{"histogram_equalization", false, 4, 0.5, 19.7},
+        Figure{"histogram_equalization", false, 4, 1.0 / 3, 20.2},
+        Figure{"histogram_equalization", true, 4, 1.0 / 3, 18.1},
+        Figure{"decision_tree", false, 8, 1, 43.6}, Figure{"decision_tree", true, 8, 1, 41.9},
+        Figure{"decision_tree", false, 4, 1, 20.0}, Figure{"decision_tree", true, 4, 1, 18.1},
+        Figure{"least_squares", false, 8, 1, 43.8}, Figure{"least_squares", true, 8, 1, 42.2},
+        Figure{"least_squares", false, 4, 1, 20.2}, Figure{"least_squares", true, 4, 1, 18.2}));
 
 TEST(HistogramEqualizationCodebook, FillsCellsEvenlyWithGamma1) {
   EstimatorOptions options;
@@ -194,9 +192,10 @@ TEST(HistogramEqualizationCodebook, FillsCellsEvenlyWithGamma1) {
       bool found = false;
       for (const size_t count : {size / 16, size / 16 + 1}) {
         const size_t end = std::min(begin + count, size);
-        const double mean = std::accumulate(sorted.begin() + static_cast<std::ptrdiff_t>(begin),
-                                            sorted.begin() + static_cast<std::ptrdiff_t>(end), 0.0) /
-                            static_cast<double>(end - begin);
+        const double mean =
+            std::accumulate(sorted.begin() + static_cast<std::ptrdiff_t>(begin),
+                            sorted.begin() + static_cast<std::ptrdiff_t>(end), 0.0) /
+            static_cast<double>(end - begin);
         if (std::abs(mean - level) > 1e-5) continue;
         found = true;
         begin = end;
@@ -215,8 +214,9 @@ TEST(HistogramEqualization, RefusesWhatIsNoGamma) {
     EstimatorOptions options;
     options.gamma = bad;
     options.codebook_gamma = bad;
-    EXPECT_EQ(estimator.estimate(*Distribution::Of(values), kSymmetricInt8, options).status().code(),
-              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(
+        estimator.estimate(*Distribution::Of(values), kSymmetricInt8, options).status().code(),
+        absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(FitCodebook("histogram_equalization", values, {}, 4, options).status().code(),
               absl::StatusCode::kInvalidArgument);
   }

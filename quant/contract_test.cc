@@ -20,12 +20,14 @@ using testing::AffineSubject;
 using testing::CheckAffine;
 using testing::CheckCodebook;
 using testing::CodebookSubject;
+using testing::CodebookSubjectOf;
+using ::testing::Contains;
 using testing::ContractValues;
+using ::testing::IsEmpty;
 using testing::NamedValues;
+using testing::SubjectOf;
 using testing::Target;
 using testing::Violations;
-using ::testing::Contains;
-using ::testing::IsEmpty;
 
 struct NamedGrid {
   const char* name;
@@ -48,16 +50,18 @@ TEST_P(AffineContract, Holds) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Every, AffineContract,
-    ::testing::Combine(::testing::ValuesIn(RangeEstimators()),
-                       ::testing::Values(Target::kWeights, Target::kActivations),
-                       ::testing::ValuesIn(kGrids)),
-    [](const auto& info) {
-      const auto& [estimator, target, grid] = info.param;
-      return std::string(estimator.name) +
-             (target == Target::kWeights ? "_Weights_" : "_Activations_") + grid.name;
-    });
+std::string AffineName(const ::testing::TestParamInfo<AffineCase>& info) {
+  const auto& [estimator, target, grid] = info.param;
+  return std::string(estimator.name) +
+         (target == Target::kWeights ? "_Weights_" : "_Activations_") + grid.name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, AffineContract,
+                         ::testing::Combine(::testing::ValuesIn(RangeEstimators()),
+                                            ::testing::Values(Target::kWeights,
+                                                              Target::kActivations),
+                                            ::testing::ValuesIn(kGrids)),
+                         AffineName);
 
 std::vector<RangeEstimator> WithCodebooks() {
   std::vector<RangeEstimator> result;
@@ -67,7 +71,9 @@ std::vector<RangeEstimator> WithCodebooks() {
   return result;
 }
 
-class CodebookContract : public ::testing::TestWithParam<std::tuple<RangeEstimator, int>> {};
+using CodebookCase = std::tuple<RangeEstimator, int>;
+
+class CodebookContract : public ::testing::TestWithParam<CodebookCase> {};
 
 TEST_P(CodebookContract, Holds) {
   const auto& [estimator, bits] = GetParam();
@@ -77,13 +83,14 @@ TEST_P(CodebookContract, Holds) {
   }
 }
 
+std::string CodebookName(const ::testing::TestParamInfo<CodebookCase>& info) {
+  return std::string(std::get<0>(info.param).name) + "_" + std::to_string(std::get<1>(info.param));
+}
+
 INSTANTIATE_TEST_SUITE_P(Every, CodebookContract,
                          ::testing::Combine(::testing::ValuesIn(WithCodebooks()),
                                             ::testing::Values(4, 8)),
-                         [](const auto& info) {
-                           return std::string(std::get<0>(info.param).name) + "_" +
-                                  std::to_string(std::get<1>(info.param));
-                         });
+                         CodebookName);
 
 TEST(Contract, CoversTheAlgorithmsThatUsersCanName) {
   std::vector<std::string> names;
@@ -223,9 +230,9 @@ TEST(AffineFaults, OfQuantizersAreReported) {
         std::vector<int32_t> codes;
         for (const float value : values) {
           const float steps = std::trunc(value / affine.scale);  // instead of rounding
-          codes.push_back(std::clamp(static_cast<int32_t>(std::clamp(steps, -1e6f, 1e6f)) +
-                                         affine.zero_point,
-                                     to.first, to.last));
+          codes.push_back(
+              std::clamp(static_cast<int32_t>(std::clamp(steps, -1e6f, 1e6f)) + affine.zero_point,
+                         to.first, to.last));
         }
         return codes;
       };

@@ -21,9 +21,9 @@ absl::Status CheckChannels(const SharedChannels& channels) {
   if (layout.outer < 1 || layout.channels < 1 || layout.inner < 1 ||
       static_cast<int64_t>(channels.weights.size()) !=
           layout.outer * layout.channels * layout.inner) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("expected ", layout.outer, " x ", layout.channels, " x ", layout.inner,
-                     " weights, found ", channels.weights.size()));
+    return absl::InvalidArgumentError(absl::StrCat("expected ", layout.outer, " x ",
+                                                   layout.channels, " x ", layout.inner,
+                                                   " weights, found ", channels.weights.size()));
   }
   for (size_t i = 0; i < channels.weights.size(); ++i) {
     if (std::isfinite(channels.weights[i])) continue;
@@ -65,8 +65,7 @@ void Apply(const LayerPair& pair, const std::vector<double>& factors) {
 
 }  // namespace
 
-std::vector<double> EqualizingFactors(std::span<const float> first,
-                                      std::span<const float> second) {
+std::vector<double> EqualizingFactors(std::span<const float> first, std::span<const float> second) {
   std::vector<double> factors;
   factors.reserve(first.size());
   for (size_t i = 0; i < first.size(); ++i) {
@@ -97,8 +96,8 @@ absl::StatusOr<EqualizeResult> EqualizeLayers(std::span<const LayerPair> pairs,
     moving = false;
     ++result.sweeps;
     for (size_t i = 0; i < pairs.size(); ++i) {
-      std::vector<double> factors = EqualizingFactors(ChannelMagnitudes(pairs[i].first),
-                                                      ChannelMagnitudes(pairs[i].second));
+      std::vector<double> factors =
+          EqualizingFactors(ChannelMagnitudes(pairs[i].first), ChannelMagnitudes(pairs[i].second));
       for (size_t c = 0; c < factors.size(); ++c) {
         float& total = result.factors[i][c];
         const double wanted = std::clamp(total * factors[c], kSmallestFactor, kLargestFactor);

@@ -36,8 +36,8 @@ std::optional<std::vector<float>> FeedbackMatrix(const Hessian& hessian, double 
   std::vector<double> factor(padded * padded);
   for (size_t i = 0; i < padded; ++i) {
     for (size_t j = 0; i < columns && j <= i; ++j) {
-      factor[i * padded + j] = hessian.At(static_cast<int64_t>(columns - 1 - i),
-                                          static_cast<int64_t>(columns - 1 - j));
+      factor[i * padded + j] =
+          hessian.At(static_cast<int64_t>(columns - 1 - i), static_cast<int64_t>(columns - 1 - j));
     }
     factor[i * padded + i] += i < columns ? added : 1;
   }
@@ -56,8 +56,8 @@ std::optional<std::vector<float>> FeedbackMatrix(const Hessian& hessian, double 
 
 class FeedbackQuantizer {
  public:
-  FeedbackQuantizer(const WeightRows& weights, std::vector<float> feedback, RangeEstimator estimator,
-                    const EstimatorOptions& options, GroupedCodes& result)
+  FeedbackQuantizer(const WeightRows& weights, std::vector<float> feedback,
+                    RangeEstimator estimator, const EstimatorOptions& options, GroupedCodes& result)
       : weights_(weights),
         feedback_(std::move(feedback)),
         estimator_(estimator),
@@ -88,8 +88,8 @@ class FeedbackQuantizer {
       for (int64_t row = first; row < end; ++row) {
         std::vector<float>& values = current[static_cast<size_t>(row - first)];
         Affine& affine =
-            result_.quantizers[static_cast<size_t>(row * result_.groups_per_row()) +
-                               column / group];
+            result_
+                .quantizers[static_cast<size_t>(row * result_.groups_per_row()) + column / group];
         if (column % group == 0) {
           OCTET_ASSIGN_OR_RETURN(affine, ChooseFor(row, column, values));
         }
@@ -180,7 +180,8 @@ double OutputError(const WeightRows& weights, std::span<const float> quantized,
   for (int64_t row = 0; row < weights.rows; ++row) {
     const std::span<const float> values = weights.Row(row);
     for (size_t i = 0; i < columns; ++i) {
-      errors[i] = static_cast<double>(values[i]) - quantized[static_cast<size_t>(row) * columns + i];
+      errors[i] =
+          static_cast<double>(values[i]) - quantized[static_cast<size_t>(row) * columns + i];
     }
     for (size_t i = 0; i < columns; ++i) {
       double sum = errors[i] * hessian.At(static_cast<int64_t>(i), static_cast<int64_t>(i)) / 2;

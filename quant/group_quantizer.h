@@ -31,7 +31,7 @@ struct GroupedCodes {
   int64_t group = 0;  // columns per group, from 1 to columns
   // Scales are float16 numbers times 2^exponent, so that they are stored in 16 bits.
   int exponent = 0;
-  std::vector<int16_t> codes;    // row by row
+  std::vector<int16_t> codes;      // row by row
   std::vector<Affine> quantizers;  // row by row, groups_per_row() each
 
   int64_t groups_per_row() const { return (columns + group - 1) / group; }

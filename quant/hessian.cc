@@ -24,8 +24,8 @@ absl::Status Hessian::Add(std::span<const float> inputs) {
   if (scan.nans + scan.infinities > 0) {
     const auto bad = std::find_if_not(inputs.begin(), inputs.end(),
                                       [](float value) { return std::isfinite(value); });
-    return absl::InvalidArgumentError(absl::StrCat("expected finite inputs, found ", *bad,
-                                                   " at index ", bad - inputs.begin()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected finite inputs, found ", *bad, " at index ", bad - inputs.begin()));
   }
   for (size_t begin = 0; begin < inputs.size(); begin += columns_) {
     if (buffered_ == kBuffered) Flush();

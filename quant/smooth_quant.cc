@@ -35,9 +35,8 @@ absl::StatusOr<std::vector<float>> SmoothingFactors(std::span<const float> activ
     const float activation = activation_magnitudes[i];
     const float weight = weight_magnitudes[i];
     if (!IsMagnitude(activation) || !IsMagnitude(weight)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("expected finite magnitudes, found ", activation, " and ", weight,
-                       " for channel ", i));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "expected finite magnitudes, found ", activation, " and ", weight, " for channel ", i));
     }
     const double factor = activation > 0 && weight > 0
                               ? std::pow(activation, alpha) / std::pow(weight, 1 - alpha)

@@ -82,15 +82,13 @@ Sizes SizesOf(const StoredWeights& weights) {
           .wide_levels = weights.wide_levels.size()};
 }
 
-float ScaleFromHalf(uint16_t half, int exponent) {
-  return std::ldexp(HalfToFloat(half), exponent);
-}
+float ScaleFromHalf(uint16_t half, int exponent) { return std::ldexp(HalfToFloat(half), exponent); }
 
 absl::Status CheckScales(const StoredWeights& weights) {
   for (size_t i = 0; i < weights.row_scales.size(); ++i) {
     if (std::isfinite(weights.row_scales[i]) && weights.row_scales[i] >= 0) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "expected finite scales of at least 0, found ", weights.row_scales[i], " for row ", i));
+    return absl::InvalidArgumentError(absl::StrCat("expected finite scales of at least 0, found ",
+                                                   weights.row_scales[i], " for row ", i));
   }
   for (size_t i = 0; i < weights.group_scales.size(); ++i) {
     const float scale = ScaleFromHalf(weights.group_scales[i], weights.exponent);
@@ -121,8 +119,7 @@ class RowReader {
 
   std::span<const uint8_t> Codes(int64_t row) {
     const size_t bytes = BytesPerRow(weights_.format, weights_.columns);
-    const auto packed =
-        std::span(weights_.codes).subspan(static_cast<size_t>(row) * bytes, bytes);
+    const auto packed = std::span(weights_.codes).subspan(static_cast<size_t>(row) * bytes, bytes);
     if (HasBytes(weights_.format)) return packed;
     UnpackNibbles(packed, codes_);
     return codes_;
@@ -155,8 +152,8 @@ class RowReader {
                     static_cast<float>(StepsOf(row, codes[i]));
         continue;
       }
-      const size_t index = static_cast<size_t>(row * weights_.groups_per_row()) +
-                           i / static_cast<size_t>(group);
+      const size_t index =
+          static_cast<size_t>(row * weights_.groups_per_row()) + i / static_cast<size_t>(group);
       const int32_t steps = weights_.format == StorageFormat::kUint4Groups
                                 ? codes[i] - zero_points_[index]
                                 : StepsOf(row, codes[i]);
@@ -194,9 +191,8 @@ absl::string_view Name(StorageFormat format) {
 }
 
 size_t StoredWeights::bytes() const {
-  return codes.size() + row_scales.size() * sizeof(float) +
-         group_scales.size() * sizeof(uint16_t) + zero_points.size() + levels.size() +
-         wide_levels.size() * sizeof(uint16_t);
+  return codes.size() + row_scales.size() * sizeof(float) + group_scales.size() * sizeof(uint16_t) +
+         zero_points.size() + levels.size() + wide_levels.size() * sizeof(uint16_t);
 }
 
 void PackNibbles(std::span<const uint8_t> codes, std::span<uint8_t> nibbles) {
@@ -219,25 +215,23 @@ absl::Status Check(const StoredWeights& weights) {
         "storage format ", static_cast<int>(weights.format), " is none that is known"));
   }
   if (weights.rows <= 0 || weights.columns <= 0 || weights.rows > kMost / weights.columns) {
-    return absl::InvalidArgumentError(absl::StrCat("expected at least one weight, found ",
-                                                   weights.rows, " x ", weights.columns));
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected at least one weight, found ", weights.rows, " x ", weights.columns));
   }
   if (HasGroups(weights.format) != (weights.group > 0) || weights.group > weights.columns ||
       weights.group < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("groups of ", weights.group,
-                                                   " columns do not fit format ",
-                                                   Name(weights.format), " with ",
-                                                   weights.columns, " columns"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("groups of ", weights.group, " columns do not fit format ",
+                     Name(weights.format), " with ", weights.columns, " columns"));
   }
   if (weights.exponent < kFewestExponent || weights.exponent > kMostExponent) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("exponent ", weights.exponent, " is outside ", kFewestExponent, " to ",
-                     kMostExponent));
+    return absl::InvalidArgumentError(absl::StrCat("exponent ", weights.exponent, " is outside ",
+                                                   kFewestExponent, " to ", kMostExponent));
   }
   if (SizesOf(weights) != SizesFor(weights)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the arrays do not have the sizes of ", weights.rows, " x ", weights.columns,
-                     " weights in format ", Name(weights.format)));
+    return absl::InvalidArgumentError(absl::StrCat("the arrays do not have the sizes of ",
+                                                   weights.rows, " x ", weights.columns,
+                                                   " weights in format ", Name(weights.format)));
   }
   return CheckScales(weights);
 }

@@ -210,7 +210,7 @@ TEST(StoredWeights, ShowFaultsOfPacking) {
         for (uint8_t& byte : w.zero_points) byte = static_cast<uint8_t>(byte << 4 | byte >> 4);
       },
       [](StoredWeights& w) { w.exponent += 1; },  // scales doubled
-      [](StoredWeights& w) {  // the other sign of the zero point
+      [](StoredWeights& w) {                      // the other sign of the zero point
         for (uint8_t& byte : w.zero_points) byte = static_cast<uint8_t>(~byte);
       },
       [](StoredWeights& w) { std::rotate(w.codes.begin(), w.codes.begin() + 1, w.codes.end()); },
@@ -242,9 +242,10 @@ TEST(StoredWeights, RefuseWhatTheyCannotHold) {
 
 TEST(WeightRows, ArePutBackWhereTheyCameFrom) {
   Tensor tensor = *Tensor::Allocate(DataType::kFloat32, {3, 4, 2});
-  for (int i = 0; i < 24; ++i) tensor.MutableAs<float>()[static_cast<size_t>(i)] = static_cast<float>(i);
-  for (const std::optional<int> axis :
-       {std::optional<int>(), std::optional<int>(0), std::optional<int>(1), std::optional<int>(2)}) {
+  for (int i = 0; i < 24; ++i)
+    tensor.MutableAs<float>()[static_cast<size_t>(i)] = static_cast<float>(i);
+  for (const std::optional<int> axis : {std::optional<int>(), std::optional<int>(0),
+                                        std::optional<int>(1), std::optional<int>(2)}) {
     const WeightRows rows = *RowsOf(tensor.view(), axis);
     EXPECT_EQ(rows.rows, axis.has_value() ? tensor.shape()[*axis] : 1);
     const std::vector<int8_t> codes(rows.values.begin(), rows.values.end());

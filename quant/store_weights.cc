@@ -41,9 +41,9 @@ class SegmentFit {
   absl::StatusOr<std::vector<int8_t>> Levels(const CodebookOptions& options) const {
     std::vector<int8_t> levels;
     if (std::any_of(weights_.begin(), weights_.end(), [](float weight) { return weight > 0; })) {
-      OCTET_ASSIGN_OR_RETURN(const Codebook codebook,
-                             FitCodebook(options.algorithm, values_, weights_, 4,
-                                         options.estimator_options));
+      OCTET_ASSIGN_OR_RETURN(
+          const Codebook codebook,
+          FitCodebook(options.algorithm, values_, weights_, 4, options.estimator_options));
       for (const float level : codebook.levels) {
         levels.push_back(static_cast<int8_t>(std::nearbyint(level * kInt8Steps)));
       }
@@ -177,11 +177,9 @@ class CodebookStorer {
   StoredWeights result_;
 };
 
-absl::StatusOr<StoredWeights> StoreWide(const WeightRows& weights,
-                                        const CodebookOptions& options) {
-  OCTET_ASSIGN_OR_RETURN(const Codebook codebook,
-                         FitCodebook(options.algorithm, weights.values, {}, 8,
-                                     options.estimator_options));
+absl::StatusOr<StoredWeights> StoreWide(const WeightRows& weights, const CodebookOptions& options) {
+  OCTET_ASSIGN_OR_RETURN(const Codebook codebook, FitCodebook(options.algorithm, weights.values, {},
+                                                              8, options.estimator_options));
   StoredWeights result{.format = StorageFormat::kWideCodebook,
                        .rows = weights.rows,
                        .columns = weights.columns,
@@ -206,9 +204,8 @@ absl::StatusOr<StoredWeights> StoreWide(const WeightRows& weights,
 absl::StatusOr<StoredWeights> StoreGroups(const GroupedCodes& codes) {
   const bool is_signed = codes.grid == kSymmetricInt4;
   if (!is_signed && !(codes.grid == kAsymmetricUint4)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("expected a 4-bit grid, found codes ", codes.grid.first, " to ",
-                     codes.grid.last));
+    return absl::InvalidArgumentError(absl::StrCat("expected a 4-bit grid, found codes ",
+                                                   codes.grid.first, " to ", codes.grid.last));
   }
   StoredWeights result{
       .format = is_signed ? StorageFormat::kInt4Groups : StorageFormat::kUint4Groups,

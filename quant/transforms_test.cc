@@ -69,8 +69,7 @@ TEST(SmoothQuant, LeavesTheLayerAsItIsAndItsInputWithoutOutliers) {
   const std::vector<float> expected = Linear(weights.values, {}, input);
   std::vector<float> magnitudes;
   for (const float value : input) magnitudes.push_back(std::abs(value));
-  const std::vector<float> factors =
-      *SmoothingFactors(magnitudes, ColumnMagnitudes(weights), 0.8);
+  const std::vector<float> factors = *SmoothingFactors(magnitudes, ColumnMagnitudes(weights), 0.8);
   ASSERT_TRUE(ScaleColumns(factors, weights).ok());
   for (size_t i = 0; i < 8; ++i) input[i] /= factors[i];
   EXPECT_THAT(Linear(weights.values, {}, input), Pointwise(FloatNear(1e-4f), expected));

@@ -34,18 +34,18 @@ absl::Status CheckRows(const WeightRows& weights) {
       weights.values.size() / static_cast<size_t>(weights.columns) !=
           static_cast<size_t>(weights.rows) ||
       weights.values.size() % static_cast<size_t>(weights.columns) != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("expected ", weights.rows, " x ",
-                                                   weights.columns, " weights, at least one, found ",
-                                                   weights.values.size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected ", weights.rows, " x ", weights.columns,
+                     " weights, at least one, found ", weights.values.size()));
   }
   const ScanResult scan = Scan(weights.values);
   if (scan.nans + scan.infinities == 0) return absl::OkStatus();
   const auto bad = std::find_if_not(weights.values.begin(), weights.values.end(),
                                     [](float value) { return std::isfinite(value); });
   const int64_t index = bad - weights.values.begin();
-  return absl::InvalidArgumentError(
-      absl::StrCat("expected finite weights, found ", *bad, " in row ", index / weights.columns,
-                   ", column ", index % weights.columns));
+  return absl::InvalidArgumentError(absl::StrCat("expected finite weights, found ", *bad,
+                                                 " in row ", index / weights.columns, ", column ",
+                                                 index % weights.columns));
 }
 
 absl::StatusOr<WeightRows> RowsOf(const ConstTensorView& weights, std::optional<int> axis) {

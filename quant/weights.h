@@ -29,9 +29,9 @@ struct WeightOptions {
 };
 
 struct QuantizedWeights {
-  Tensor codes;                        // int8, shaped as the weights
-  graph::QuantParams params;           // zero points are 0
-  double sqnr_db = 0;                  // of the whole tensor
+  Tensor codes;               // int8, shaped as the weights
+  graph::QuantParams params;  // zero points are 0
+  double sqnr_db = 0;         // of the whole tensor
   // What a scale per channel gains; only with least_channel_gain_db.
   std::optional<double> channel_gain_db;
   std::vector<float> channel_sqnr_db;  // one per scale

@@ -26,9 +26,9 @@ class LeafSums {
     origin_ = leaves[leaves.size() / 2].mean;
     for (size_t i = 0; i < leaves.size(); ++i) {
       const double distance = leaves[i].mean - origin_;
-      sums_[i + 1] = {
-          sums_[i].weight + leaves[i].weight, sums_[i].sum + leaves[i].weight * distance,
-          sums_[i].squares + leaves[i].weight * distance * distance + leaves[i].error};
+      sums_[i + 1] = {sums_[i].weight + leaves[i].weight,
+                      sums_[i].sum + leaves[i].weight * distance,
+                      sums_[i].squares + leaves[i].weight * distance * distance + leaves[i].error};
     }
   }
 
@@ -77,8 +77,7 @@ std::vector<End> LowEnds(const std::vector<Leaf>& leaves, const LeafSums& sums) 
 std::vector<End> HighEnds(const std::vector<Leaf>& leaves, const LeafSums& sums) {
   std::vector<End> ends;
   for (size_t i = leaves.size(); i-- > 0 && leaves[i].mean > 0;) {
-    ends.push_back(
-        {leaves[i].mean, i, sums.ErrorAt(leaves[i].mean, i + 1, leaves.size())});
+    ends.push_back({leaves[i].mean, i, sums.ErrorAt(leaves[i].mean, i + 1, leaves.size())});
   }
   if (ends.empty()) ends.push_back({.leaf = leaves.size() - 1});
   return ends;

@@ -53,8 +53,7 @@ class EqualizedCoordinate {
 
   double At(double value) const {
     const size_t bin = BinOf(value);
-    const double fraction =
-        width_ > 0 ? std::clamp((value - Edge(bin)) / width_, 0.0, 1.0) : 0.5;
+    const double fraction = width_ > 0 ? std::clamp((value - Edge(bin)) / width_, 0.0, 1.0) : 0.5;
     return (cumulative_[bin] + fraction * (cumulative_[bin + 1] - cumulative_[bin])) /
            cumulative_.back();
   }
@@ -123,8 +122,8 @@ absl::StatusOr<RangeEstimate> Estimate(const Distribution& values, const Grid& g
   }
   const double low = whole.low < 0 ? coordinate.Inverse(half_cell) : 0;
   const double high = whole.high > 0 ? coordinate.Inverse(1 - half_cell) : 0;
-  return RangeEstimate{{std::min(static_cast<float>(low), 0.0f),
-                        std::max(static_cast<float>(high), 0.0f)}};
+  return RangeEstimate{
+      {std::min(static_cast<float>(low), 0.0f), std::max(static_cast<float>(high), 0.0f)}};
 }
 
 // The equalized position of each cell. With gamma 1 it is its rank, which needs no histogram and
@@ -162,8 +161,8 @@ absl::StatusOr<Codebook> Fit(std::span<const Cell> cells, size_t levels,
   std::vector<Sum> sums(levels);
   for (size_t i = 0; i < cells.size(); ++i) {
     const double position = positions[i] * static_cast<double>(levels);
-    Sum& sum = sums[static_cast<size_t>(
-        std::clamp(position, 0.0, static_cast<double>(levels - 1)))];
+    Sum& sum =
+        sums[static_cast<size_t>(std::clamp(position, 0.0, static_cast<double>(levels - 1)))];
     sum.weight += cells[i].weight;
     sum.weighted += cells[i].weight * cells[i].mean;
   }

@@ -7,16 +7,6 @@
 namespace octet::quant::testing {
 namespace {
 
-constexpr size_t kSize = 2000;
-
-std::vector<float> Draw(uint32_t seed, size_t size,
-                        const std::function<float(std::mt19937&)>& next) {
-  std::mt19937 random(seed);
-  std::vector<float> values(size);
-  for (float& value : values) value = next(random);
-  return values;
-}
-
 std::vector<float> Times(std::vector<float> values, float factor) {
   for (float& value : values) value *= factor;
   return values;
@@ -158,8 +148,7 @@ class AffineCheck {
   void CheckSymmetries() {
     const double error = ErrorOf(affine_, values_);
     const absl::StatusOr<AffineSubject::Choice> shuffled = Choose(Shuffled(values_));
-    Expect(shuffled.ok() && std::abs(ErrorOf(shuffled->affine, values_) - error) <=
-                                1e-3 * error,
+    Expect(shuffled.ok() && std::abs(ErrorOf(shuffled->affine, values_) - error) <= 1e-3 * error,
            "order does not matter");
     const double magnitude = Magnitude(values_);
     if (ScaleIsLimited() || magnitude < 1e-30) return;
@@ -245,8 +234,7 @@ class CodebookCheck {
     if (subject_.all_levels || distinct.size() <= most) {
       Expect(levels.size() == std::min(most, distinct.size()), "uses the levels it can");
     }
-    Expect(std::adjacent_find(levels.begin(), levels.end(), std::greater_equal<>()) ==
-               levels.end(),
+    Expect(std::adjacent_find(levels.begin(), levels.end(), std::greater_equal<>()) == levels.end(),
            "levels ascend");
     Expect(levels.front() >= *distinct.begin() && levels.back() <= *distinct.rbegin(),
            "levels lie among the values");
@@ -278,8 +266,7 @@ class CodebookCheck {
     }
     const std::set<float> distinct(values_.begin(), values_.end());
     if (distinct.size() <= size_t{1} << bits_) {
-      Expect(std::equal(distinct.begin(), distinct.end(), book_.levels.begin(),
-                        book_.levels.end()),
+      Expect(std::equal(distinct.begin(), distinct.end(), book_.levels.begin(), book_.levels.end()),
              "few values are exact");
     }
   }
@@ -379,39 +366,6 @@ CodebookSubject CodebookSubjectOf(const RangeEstimator& estimator) {
 Violations CheckCodebook(const CodebookSubject& subject, int bits,
                          const std::vector<float>& values) {
   return CodebookCheck(subject, bits, values).Run();
-}
-
-const std::vector<NamedValues>& ContractValues() {
-  static const auto* const values = [] {
-    const auto normal = [](std::mt19937& random) {
-      return std::normal_distribution<float>()(random);
-    };
-    auto* all = new std::vector<NamedValues>;
-    all->push_back({"normal", Draw(1, kSize, normal)});
-    all->push_back({"laplace", Draw(2, kSize, [](std::mt19937& random) {
-                      const float size = std::exponential_distribution<float>()(random);
-                      return random() % 2 == 0 ? size : -size;
-                    })});
-    all->push_back({"uniform", Draw(3, kSize, [](std::mt19937& random) {
-                      return std::uniform_real_distribution<float>(-1, 3)(random);
-                    })});
-    all->push_back({"bimodal", Draw(4, kSize, [&](std::mt19937& random) {
-                      return normal(random) * 0.2f + (random() % 2 == 0 ? 3.0f : -1.0f);
-                    })});
-    all->push_back({"rectified", Draw(5, kSize, [&](std::mt19937& random) {
-                      return std::max(normal(random), 0.0f);
-                    })});
-    all->push_back({"one_outlier", Draw(6, kSize, normal)});
-    all->back().values[700] = -500;
-    all->push_back({"all_zero", std::vector<float>(kSize)});
-    all->push_back({"constant", std::vector<float>(kSize, -0.37f)});
-    all->push_back({"subnormal", Times(Draw(7, kSize, normal), 1e-40f)});
-    all->push_back({"single_element", {2.5f}});
-    all->push_back({"two_values", {-1.25f, 3.0f}});
-    all->push_back({"huge", Times(Draw(8, kSize, normal), 1e30f)});
-    return all;
-  }();
-  return *values;
 }
 
 }  // namespace octet::quant::testing

@@ -88,7 +88,9 @@ TEST(StoredGroups, TakeWeightsOfAnySize) {
           StoreGroups(*QuantizeGroups(weights, {.grid = grid, .group = 32}));
       ASSERT_TRUE(stored.ok()) << stored.status();
       const std::vector<float> back = *Dequantize(*stored);
-      if (unit > 1e-25f) EXPECT_GT(Sqnr(weights.values, back), 16) << unit;
+      if (unit > 1e-25f) {
+        EXPECT_GT(Sqnr(weights.values, back), 16) << unit;
+      }
       for (size_t i = 64; i < 128; ++i) ASSERT_EQ(back[i], 0);
     }
   }

@@ -11,7 +11,10 @@ namespace {
 class Bins {
  public:
   Bins(double low, double high, size_t count)
-      : low_(low), width_((high - low) / static_cast<double>(count)), bins_(count) {}
+      : low_(low),
+        width_((high - low) / static_cast<double>(count)),
+        inverse_width_(width_ > 0 ? 1 / width_ : 0),
+        bins_(count) {}
 
   void Add(double value, double weight) {
     const size_t index = IndexOf(value);
@@ -44,14 +47,14 @@ class Bins {
   };
 
   size_t IndexOf(double value) const {
-    if (!(width_ > 0)) return 0;
     const auto last = static_cast<double>(bins_.size() - 1);
-    return static_cast<size_t>(std::clamp((value - low_) / width_, 0.0, last));
+    return static_cast<size_t>(std::clamp((value - low_) * inverse_width_, 0.0, last));
   }
   double Center(size_t index) const { return low_ + (static_cast<double>(index) + 0.5) * width_; }
 
   const double low_;
   const double width_;
+  const double inverse_width_;
   std::vector<Bin> bins_;
 };
 

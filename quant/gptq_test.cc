@@ -220,7 +220,7 @@ TEST(Gptq, DampsASingularHessianMore) {
   EXPECT_FALSE(result.fell_back);
   EXPECT_GT(result.damping, 0);
   // Products that overflow cannot be mended.
-  const std::vector<float> huge(3 * 16, 1e30f);
+  const std::vector<float> huge(64 * 16, 1e30f);
   const GptqResult rounded = *QuantizeGptq(weights, HessianOf(huge, 16), {});
   EXPECT_TRUE(rounded.fell_back);
   EXPECT_EQ(rounded.codes.codes, QuantizeGroups(weights, {})->codes);

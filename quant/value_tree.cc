@@ -40,11 +40,13 @@ void FindSplit(std::span<const Cell> cells, Node& node) {
 
 Node MakeNode(std::span<const Cell> cells, size_t begin, size_t end, int depth) {
   Node node{.begin = begin, .end = end, .depth = depth};
-  for (size_t i = begin; i < end; ++i) node.weight += cells[i].weight;
   // Relative to the first cell, so that a single cell's mean is exact.
   const double origin = cells[begin].mean;
   double sum = 0;
-  for (size_t i = begin; i < end; ++i) sum += cells[i].weight * (cells[i].mean - origin);
+  for (size_t i = begin; i < end; ++i) {
+    node.weight += cells[i].weight;
+    sum += cells[i].weight * (cells[i].mean - origin);
+  }
   node.mean = origin + sum / node.weight;
   FindSplit(cells, node);
   return node;

@@ -125,12 +125,13 @@ TEST(QuantizeWeights, LeastSquaresIsNoWorseThanAnyOtherEstimatorInAnyChannel) {
 }
 
 TEST(QuantizeWeights, TakesOneScaleWhereChannelsGainLittle) {
-  const Tensor even = Random({16, 4000}, 39);
+  Tensor even = Random({16, 1000}, 39);
+  for (float& value : even.MutableAs<float>()) value = std::sin(10 * value);  // all within 1
   const Tensor uneven = WithUnevenChannels(even, 0);
   const WeightOptions by_channel{.axis = 0};
   WeightOptions mixed = by_channel;
   mixed.least_channel_gain_db = 0.5;
-  for (const Tensor* weights : {&even, &uneven}) {
+  for (const Tensor* weights : std::initializer_list<const Tensor*>{&even, &uneven}) {
     const QuantizedWeights result = *QuantizeWeights(weights->view(), mixed);
     const QuantizedWeights fine = *QuantizeWeights(weights->view(), by_channel);
     const QuantizedWeights coarse = *QuantizeWeights(weights->view(), {});

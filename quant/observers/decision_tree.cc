@@ -16,7 +16,9 @@
 namespace octet::quant::observers {
 namespace {
 
-constexpr size_t kCells = 512;  // far more than leaves, and as fast as the search that follows
+// For ranges, whose ends need no finer choice than that; it is most of what the algorithm costs.
+constexpr size_t kCells = 512;
+constexpr size_t kMostLeaves = 128;
 
 // Prefix sums over leaves, left to right.
 class LeafSums {
@@ -109,7 +111,8 @@ absl::StatusOr<RangeEstimate> Estimate(const Distribution& values, const Grid& g
                                        const EstimatorOptions& options) {
   // A symmetric grid has one half of its codes for magnitudes.
   const int32_t steps = grid.symmetric ? grid.last : grid.steps();
-  const size_t most_leaves = std::bit_ceil(static_cast<size_t>(grid.steps()) + 1);
+  const size_t most_leaves =
+      std::min(kMostLeaves, std::bit_ceil(static_cast<size_t>(grid.steps()) + 1));
   const std::vector<Cell> cells = BinnedCells(values, grid.symmetric, kCells);
   const Ends ends = PruneToGrid(GrowTree(cells, most_leaves, GrowthOf(options)), steps);
   const auto low = static_cast<float>(ends.low.level);

@@ -42,6 +42,9 @@ inline constexpr Grid kSymmetricInt8 = {DataType::kInt8, -127, 127, true};
 // For weights on CPUs whose 8-bit multiply-add saturates in 16 bits.
 inline constexpr Grid kSymmetricInt7 = {DataType::kInt8, -63, 63, true};
 inline constexpr Grid kAsymmetricUint8 = {DataType::kUint8, 0, 255, false};
+// Codes of 4 bits, each in a byte of its own here; storage.h puts two into one.
+inline constexpr Grid kSymmetricInt4 = {DataType::kInt8, -7, 7, true};
+inline constexpr Grid kAsymmetricUint4 = {DataType::kUint8, 0, 15, false};
 
 inline constexpr float kSmallestScale = 0x1p-100f;
 

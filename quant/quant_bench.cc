@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "benchmark/benchmark.h"
+#include "quant/codebook.h"
+#include "quant/gptq.h"
 #include "quant/histogram.h"
 #include "quant/weights.h"
 
@@ -104,6 +106,60 @@ void QuantizeColumns(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * tensor.size());
 }
 BENCHMARK(QuantizeColumns)->Unit(benchmark::kMillisecond);
+
+// 16 levels for 131,072 weights, with each algorithm that has a codebook form.
+void FitLevels(benchmark::State& state) {
+  const RangeEstimator estimator = RangeEstimators()[static_cast<size_t>(state.range(0))];
+  if (estimator.fit_codebook == nullptr) {
+    state.SkipWithError("no codebook form");
+    return;
+  }
+  state.SetLabel(std::string(estimator.name));
+  const std::vector<float> values = Normal(131'072);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(FitCodebook(estimator.name, values, {}, 4, {}));
+  }
+}
+BENCHMARK(FitLevels)
+    ->DenseRange(0, static_cast<int64_t>(RangeEstimators().size()) - 1)
+    ->Unit(benchmark::kMillisecond);
+
+Hessian NormalHessian(int64_t samples, int64_t columns) {
+  Hessian hessian(columns);
+  benchmark::DoNotOptimize(hessian.Add(Normal(static_cast<size_t>(samples * columns))));
+  return hessian;
+}
+
+void AccumulateHessian(benchmark::State& state) {
+  const std::vector<float> inputs = Normal(static_cast<size_t>(1024 * state.range(0)));
+  for (auto _ : state) {
+    Hessian hessian(state.range(0));
+    benchmark::DoNotOptimize(hessian.Add(inputs));
+    benchmark::DoNotOptimize(hessian.At(0, 0));
+  }
+}
+BENCHMARK(AccumulateHessian)
+    ->ArgName("columns")
+    ->Arg(384)
+    ->Arg(1536)
+    ->Unit(benchmark::kMillisecond);
+
+// Least squares and min_max for the groups of 128 columns, asymmetric 4 bit.
+void Gptq(benchmark::State& state) {
+  const WeightRows weights{state.range(0), state.range(1),
+                           Normal(static_cast<size_t>(state.range(0) * state.range(1)))};
+  const Hessian hessian = NormalHessian(2048, state.range(1));
+  GptqOptions options;
+  options.groups.estimator = state.range(2) != 0 ? "least_squares" : "min_max";
+  state.SetLabel(std::string(options.groups.estimator));
+  for (auto _ : state) benchmark::DoNotOptimize(QuantizeGptq(weights, hessian, options));
+}
+BENCHMARK(Gptq)
+    ->Args({384, 1536, 0})
+    ->Args({384, 1536, 1})
+    ->Args({1536, 384, 1})
+    ->Args({1536, 1536, 1})
+    ->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace octet::quant

@@ -1,4 +1,5 @@
-// Choosing the range of a quantizer. Every file of observers/ is one way to do it and adds itself.
+// Choosing a quantizer: the range of a uniform grid, for weights and activations, or for weights
+// also a table of levels. Every file of observers/ is one way to do it and adds itself.
 
 #pragma once
 
@@ -7,6 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "quant/cells.h"
+#include "quant/codebook.h"
 #include "quant/distribution.h"
 
 namespace octet::quant {
@@ -17,6 +20,10 @@ struct EstimatorOptions {
   double tolerance = 1e-6;    // relative gain below which least squares stops
   // One more range to start from; least squares then is no worse than it.
   std::optional<Range> inherited;
+  // Exponents of histogram equalization, above 0 and at most 1: of ranges and of codebooks.
+  double gamma = 0.5;
+  double codebook_gamma = 1.0 / 3;
+  bool balanced_tree = false;  // decision tree: level by level instead of the best leaf first
 };
 
 struct RangeEstimate {
@@ -31,6 +38,10 @@ struct RangeEstimator {
   absl::string_view summary;
   absl::StatusOr<RangeEstimate> (*estimate)(const Distribution& values, const Grid& grid,
                                             const EstimatorOptions& options);
+  // At most `levels` levels for more cells (ascending, of distinct means) than that. Null if the
+  // algorithm has no such form. Called through FitCodebook().
+  absl::StatusOr<Codebook> (*fit_codebook)(std::span<const Cell> cells, size_t levels,
+                                           const EstimatorOptions& options) = nullptr;
 };
 
 // All of them, in alphabetical order.

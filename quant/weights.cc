@@ -76,6 +76,14 @@ void Scatter(const T* channels, const ChannelLayout& layout, int64_t first, int6
   }
 }
 
+// Of a scale per channel and one scale, whichever the gain decides for.
+QuantizedWeights Choose(QuantizedWeights by_channel, QuantizedWeights whole, double least_gain_db) {
+  const double gain_db = by_channel.sqnr_db - whole.sqnr_db;
+  QuantizedWeights& chosen = gain_db < least_gain_db ? whole : by_channel;
+  chosen.channel_gain_db = gain_db;
+  return std::move(chosen);
+}
+
 class WeightQuantizer {
  public:
   WeightQuantizer(std::span<const float> values, ChannelLayout layout, const WeightOptions& options,
@@ -210,6 +218,15 @@ absl::StatusOr<QuantizedWeights> QuantizeWeights(const ConstTensorView& weights,
   }
   OCTET_ASSIGN_OR_RETURN(QuantizedWeights result,
                          WeightQuantizer(values, layout, options, estimator).Run(weights.shape));
+  if (options.axis.has_value() && options.least_channel_gain_db.has_value()) {
+    WeightOptions whole_options = options;
+    whole_options.axis.reset();
+    const ChannelLayout all{.inner = weights.size()};
+    OCTET_ASSIGN_OR_RETURN(
+        QuantizedWeights whole,
+        WeightQuantizer(values, all, whole_options, estimator).Run(weights.shape));
+    result = Choose(std::move(result), std::move(whole), *options.least_channel_gain_db);
+  }
   result.zeroed_values = bad;
   return result;
 }

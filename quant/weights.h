@@ -20,15 +20,20 @@ struct WeightOptions {
   Grid grid = kSymmetricInt8;
   // The dimension of the output channels; none: one scale for the whole tensor.
   std::optional<int> axis;
+  // With an axis: one scale for the whole tensor all the same, where a scale per channel would gain
+  // less than this many dB of SQNR.
+  std::optional<double> least_channel_gain_db;
   EstimatorOptions estimator_options;
   // Treats NaN and infinities as zero instead of refusing the tensor.
   bool zero_non_finite = false;
 };
 
 struct QuantizedWeights {
-  Tensor codes;                        // int8, shaped as the weights
-  graph::QuantParams params;           // zero points are 0
-  double sqnr_db = 0;                  // of the whole tensor
+  Tensor codes;               // int8, shaped as the weights
+  graph::QuantParams params;  // zero points are 0
+  double sqnr_db = 0;         // of the whole tensor
+  // What a scale per channel gains; only with least_channel_gain_db.
+  std::optional<double> channel_gain_db;
   std::vector<float> channel_sqnr_db;  // one per scale
   // Channels that are all zero, or so small beside the largest weight (2^-20) that their scale was
   // raised to keep the scales within reason.

@@ -124,6 +124,37 @@ TEST(QuantizeWeights, LeastSquaresIsNoWorseThanAnyOtherEstimatorInAnyChannel) {
   }
 }
 
+TEST(QuantizeWeights, TakesOneScaleWhereChannelsGainLittle) {
+  Tensor even = Random({16, 1000}, 39);
+  for (float& value : even.MutableAs<float>()) value = std::sin(10 * value);  // all within 1
+  const Tensor uneven = WithUnevenChannels(even, 0);
+  const WeightOptions by_channel{.axis = 0};
+  WeightOptions mixed = by_channel;
+  mixed.least_channel_gain_db = 0.5;
+  for (const Tensor* weights : std::initializer_list<const Tensor*>{&even, &uneven}) {
+    const QuantizedWeights result = *QuantizeWeights(weights->view(), mixed);
+    const QuantizedWeights fine = *QuantizeWeights(weights->view(), by_channel);
+    const QuantizedWeights coarse = *QuantizeWeights(weights->view(), {});
+    ASSERT_TRUE(result.channel_gain_db.has_value());
+    EXPECT_DOUBLE_EQ(*result.channel_gain_db, fine.sqnr_db - coarse.sqnr_db);
+    const QuantizedWeights& expected = weights == &even ? coarse : fine;
+    EXPECT_EQ(result.params, expected.params);
+    EXPECT_TRUE(std::ranges::equal(result.codes.As<int8_t>(), expected.codes.As<int8_t>()));
+  }
+  EXPECT_FALSE(QuantizeWeights(even.view(), by_channel)->channel_gain_db.has_value());
+}
+
+TEST(QuantizeWeights, TakesGridsOfFewerBits) {
+  const Tensor weights = Random({12, 300}, 40);
+  const QuantizedWeights result =
+      *QuantizeWeights(weights.view(), {.grid = kSymmetricInt4, .axis = 0});
+  for (const int8_t code : result.codes.As<int8_t>()) {
+    EXPECT_GE(code, -7);
+    EXPECT_LE(code, 7);
+  }
+  EXPECT_NEAR(result.sqnr_db, 18.8, 1);  // of normal values, by the best symmetric 4-bit grid
+}
+
 TEST(QuantizeWeights, ReportsDeadChannelsAndKeepsTheirScalesWithinReason) {
   Tensor weights = Random({4, 50}, 34);
   const std::span<float> values = weights.MutableAs<float>();

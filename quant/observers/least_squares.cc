@@ -3,10 +3,15 @@
 // sum(h x u) / sum(h u^2), with the scale fixed the nearest code is the best. Neither step can make
 // the error larger (Lloyd's argument on a uniform grid), so the result is never worse than any
 // other estimator's, nor than the inherited range.
+//
+// As a codebook this is the quantizer of Lloyd (1957) and Max (1960): thresholds midway between
+// levels, levels at the mean of their cell, in turns, from the best codebook of the others.
 
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -19,6 +24,7 @@ namespace {
 constexpr absl::string_view kName = "least_squares";
 constexpr size_t kKeptShrunk = 3;  // shrunk copies that are worth improving
 constexpr int kPolishRounds = 4;
+constexpr int kLloydRounds = 60;
 constexpr std::array kPolishFactors = {0.97f, 0.985f, 0.993f, 1.007f, 1.015f, 1.03f};
 
 struct Candidate {
@@ -154,12 +160,56 @@ absl::StatusOr<RangeEstimate> Estimate(const Distribution& values, const Grid& g
   return RangeEstimate{range};
 }
 
+// Every level moves to the mean of what it stands for; one that stands for nothing stays.
+Codebook MoveToMeans(std::span<const Cell> cells, const Codebook& codebook) {
+  std::vector<double> levels(codebook.levels.begin(), codebook.levels.end());
+  size_t i = 0;
+  for (size_t code = 0; code < levels.size(); ++code) {
+    const bool last = code + 1 == levels.size();
+    const double origin = levels[code];
+    double weight = 0;
+    double sum = 0;
+    for (; i < cells.size() && (last || cells[i].mean < codebook.thresholds[code]); ++i) {
+      weight += cells[i].weight;
+      sum += cells[i].weight * (cells[i].mean - origin);
+    }
+    if (weight > 0) levels[code] = origin + sum / weight;
+  }
+  return NearestLevels(levels);
+}
+
+absl::StatusOr<Codebook> Fit(std::span<const Cell> cells, size_t levels,
+                             const EstimatorOptions& options) {
+  Codebook best;
+  double least = std::numeric_limits<double>::infinity();
+  for (const RangeEstimator& other : RangeEstimators()) {
+    if (other.name == kName || other.fit_codebook == nullptr) continue;
+    OCTET_ASSIGN_OR_RETURN(Codebook codebook, other.fit_codebook(cells, levels, options));
+    const double error = SquaredError(cells, codebook);
+    if (error < least) {
+      least = error;
+      best = std::move(codebook);
+    }
+  }
+  for (int i = 0; i < kLloydRounds; ++i) {
+    Codebook moved = MoveToMeans(cells, best);
+    const double error = SquaredError(cells, moved);
+    if (!(error < least)) break;
+    const bool settled = least - error < options.tolerance * least;
+    least = error;
+    best = std::move(moved);
+    if (settled) break;
+  }
+  return best;
+}
+
 }  // namespace
 
 RangeEstimator least_squares() {
   return {.name = kName,
           .summary = "the smallest squared error; never worse than any other estimator",
-          .estimate = Estimate};
+          .estimate = Estimate,
+          .fit_codebook = Fit};
 }
 
 }  // namespace octet::quant::observers

@@ -194,7 +194,7 @@ TEST_P(EveryEstimator, FallsBackToTheWholeRangeOrWorksForAnyNumberOfValues) {
       EXPECT_TRUE(std::isfinite(estimate.range.low) && std::isfinite(estimate.range.high));
       if (estimate.fell_back) {
         EXPECT_EQ(estimate.range, MinMaxRange(distribution));
-        EXPECT_LT(size, 1000u);
+        EXPECT_LE(size, 1000u);
       }
     }
   }
@@ -330,9 +330,6 @@ struct Figure {
   double tolerance_db;
 };
 
-constexpr Grid kSymmetricInt4 = {DataType::kInt8, -7, 7, true};
-constexpr Grid kAsymmetricUint4 = {DataType::kUint8, 0, 15, false};
-
 // SQNR of 131,072 values, measured with an independent implementation. It drew its values at
 // random; the tolerance is 0.3 dB where that does not matter, and what chance moves the figure by
 // (seen over a dozen draws) where the result hangs on a few values far out.
@@ -361,32 +358,57 @@ std::string FigureName(const ::testing::TestParamInfo<Figure>& info) {
 
 INSTANTIATE_TEST_SUITE_P(
     Table, MeasuredFigures,
-    ::testing::Values(Figure{"least_squares", Curve::kGaussian, kSymmetricInt8, 40.8, 0.3},
-                      Figure{"least_squares", Curve::kLaplace, kSymmetricInt8, 36.0, 0.8},
-                      Figure{"least_squares", Curve::kRectified, kSymmetricInt8, 40.3, 0.5},
-                      Figure{"least_squares", Curve::kGaussian, kAsymmetricUint8, 40.9, 0.3},
-                      Figure{"least_squares", Curve::kLaplace, kAsymmetricUint8, 36.2, 0.8},
-                      Figure{"least_squares", Curve::kRectified, kAsymmetricUint8, 45.7, 0.8},
-                      Figure{"least_squares", Curve::kGaussian, kSymmetricInt4, 18.8, 0.3},
-                      Figure{"least_squares", Curve::kLaplace, kSymmetricInt4, 15.8, 0.3},
-                      Figure{"least_squares", Curve::kRectified, kSymmetricInt4, 18.9, 0.3},
-                      Figure{"least_squares", Curve::kGaussian, kAsymmetricUint4, 19.2, 0.3},
-                      Figure{"least_squares", Curve::kLaplace, kAsymmetricUint4, 16.2, 0.3},
-                      Figure{"least_squares", Curve::kRectified, kAsymmetricUint4, 24.3, 0.3},
-                      Figure{"percentile", Curve::kGaussian, kSymmetricInt8, 40.8, 0.3},
-                      Figure{"percentile", Curve::kLaplace, kSymmetricInt8, 35.9, 0.8},
-                      Figure{"percentile", Curve::kRectified, kSymmetricInt8, 40.1, 0.5},
-                      Figure{"percentile", Curve::kGaussian, kAsymmetricUint8, 40.8, 0.5},
-                      Figure{"percentile", Curve::kLaplace, kAsymmetricUint8, 35.6, 1.3},
-                      Figure{"percentile", Curve::kRectified, kAsymmetricUint8, 43.8, 0.5},
-                      Figure{"min_max", Curve::kGaussian, kSymmetricInt8, 40.0, 0.3},
-                      Figure{"min_max", Curve::kLaplace, kSymmetricInt8, 34.3, 0.3},
-                      Figure{"min_max", Curve::kRectified, kSymmetricInt8, 39.3, 0.8},
-                      Figure{"min_max", Curve::kGaussian, kAsymmetricUint8, 40.2, 0.8},
-                      Figure{"min_max", Curve::kRectified, kAsymmetricUint8, 45.4, 0.8},
-                      Figure{"entropy", Curve::kGaussian, kSymmetricInt8, 40.0, 0.8},
-                      Figure{"entropy", Curve::kLaplace, kSymmetricInt4, 15.2, 0.8},
-                      Figure{"entropy", Curve::kRectified, kAsymmetricUint8, 45.4, 0.8}),
+    ::testing::Values(
+        Figure{"least_squares", Curve::kGaussian, kSymmetricInt8, 40.8, 0.3},
+        Figure{"least_squares", Curve::kLaplace, kSymmetricInt8, 36.0, 0.8},
+        Figure{"least_squares", Curve::kRectified, kSymmetricInt8, 40.3, 0.5},
+        Figure{"least_squares", Curve::kGaussian, kAsymmetricUint8, 40.9, 0.3},
+        Figure{"least_squares", Curve::kLaplace, kAsymmetricUint8, 36.2, 0.8},
+        Figure{"least_squares", Curve::kRectified, kAsymmetricUint8, 45.7, 0.8},
+        Figure{"least_squares", Curve::kGaussian, kSymmetricInt4, 18.8, 0.3},
+        Figure{"least_squares", Curve::kLaplace, kSymmetricInt4, 15.8, 0.3},
+        Figure{"least_squares", Curve::kRectified, kSymmetricInt4, 18.9, 0.3},
+        Figure{"least_squares", Curve::kGaussian, kAsymmetricUint4, 19.2, 0.3},
+        Figure{"least_squares", Curve::kLaplace, kAsymmetricUint4, 16.2, 0.3},
+        Figure{"least_squares", Curve::kRectified, kAsymmetricUint4, 24.3, 0.3},
+        Figure{"percentile", Curve::kGaussian, kSymmetricInt8, 40.8, 0.3},
+        Figure{"percentile", Curve::kLaplace, kSymmetricInt8, 35.9, 0.8},
+        Figure{"percentile", Curve::kRectified, kSymmetricInt8, 40.1, 0.5},
+        Figure{"percentile", Curve::kGaussian, kAsymmetricUint8, 40.8, 0.5},
+        Figure{"percentile", Curve::kLaplace, kAsymmetricUint8, 35.6, 1.3},
+        Figure{"percentile", Curve::kRectified, kAsymmetricUint8, 43.8, 0.5},
+        Figure{"min_max", Curve::kGaussian, kSymmetricInt8, 40.0, 0.3},
+        Figure{"min_max", Curve::kLaplace, kSymmetricInt8, 34.3, 0.3},
+        Figure{"min_max", Curve::kRectified, kSymmetricInt8, 39.3, 0.8},
+        Figure{"min_max", Curve::kGaussian, kAsymmetricUint8, 40.2, 0.8},
+        Figure{"min_max", Curve::kRectified, kAsymmetricUint8, 45.4, 0.8},
+        Figure{"entropy", Curve::kGaussian, kSymmetricInt8, 40.0, 0.8},
+        Figure{"entropy", Curve::kLaplace, kSymmetricInt4, 15.2, 0.8},
+        Figure{"entropy", Curve::kRectified, kAsymmetricUint8, 45.4, 0.8},
+        Figure{"histogram_equalization", Curve::kGaussian, kSymmetricInt8, 40.8, 0.3},
+        Figure{"histogram_equalization", Curve::kLaplace, kSymmetricInt8, 36.0, 1.3},
+        Figure{"histogram_equalization", Curve::kRectified, kSymmetricInt8, 40.1, 1.3},
+        Figure{"histogram_equalization", Curve::kGaussian, kAsymmetricUint8, 40.9, 0.3},
+        Figure{"histogram_equalization", Curve::kLaplace, kAsymmetricUint8, 36.1, 1.3},
+        Figure{"histogram_equalization", Curve::kRectified, kAsymmetricUint8, 44.8, 1.3},
+        Figure{"histogram_equalization", Curve::kGaussian, kSymmetricInt4, 18.8, 0.3},
+        Figure{"histogram_equalization", Curve::kLaplace, kSymmetricInt4, 15.7, 0.3},
+        Figure{"histogram_equalization", Curve::kRectified, kSymmetricInt4, 18.8, 0.3},
+        Figure{"histogram_equalization", Curve::kGaussian, kAsymmetricUint4, 19.2, 0.3},
+        Figure{"histogram_equalization", Curve::kLaplace, kAsymmetricUint4, 16.1, 0.3},
+        Figure{"histogram_equalization", Curve::kRectified, kAsymmetricUint4, 24.3, 0.3},
+        Figure{"decision_tree", Curve::kGaussian, kSymmetricInt8, 40.8, 0.3},
+        Figure{"decision_tree", Curve::kLaplace, kSymmetricInt8, 36.0, 1.3},
+        Figure{"decision_tree", Curve::kRectified, kSymmetricInt8, 40.1, 1.3},
+        Figure{"decision_tree", Curve::kGaussian, kAsymmetricUint8, 40.8, 0.3},
+        Figure{"decision_tree", Curve::kLaplace, kAsymmetricUint8, 36.2, 1.3},
+        Figure{"decision_tree", Curve::kRectified, kAsymmetricUint8, 45.3, 1.3},
+        Figure{"decision_tree", Curve::kGaussian, kSymmetricInt4, 18.8, 0.3},
+        Figure{"decision_tree", Curve::kLaplace, kSymmetricInt4, 15.7, 0.8},
+        Figure{"decision_tree", Curve::kRectified, kSymmetricInt4, 18.5, 0.8},
+        Figure{"decision_tree", Curve::kGaussian, kAsymmetricUint4, 19.1, 0.3},
+        Figure{"decision_tree", Curve::kLaplace, kAsymmetricUint4, 15.9, 0.8},
+        Figure{"decision_tree", Curve::kRectified, kAsymmetricUint4, 24.2, 0.8}),
     FigureName);
 
 }  // namespace

@@ -8,7 +8,8 @@ namespace {
 // Names of the range estimators, the default first.
 const std::vector<std::string>& RangeEstimators() {
   static const auto* const kNames =
-      new std::vector<std::string>{"least_squares", "minmax", "percentile", "entropy"};
+      new std::vector<std::string>{"least_squares", "minmax",        "percentile",
+                                   "entropy",       "decision_tree", "histogram_equalization"};
   return *kNames;
 }
 

@@ -153,6 +153,7 @@ absl::Status Run(const std::vector<std::string>& words) {
                          runtime::ReadCalibrationData(arguments.samples, model->inputs(),
                                                       model->batchable(), size_t{1} << 20));
   std::vector<Caller> callers;
+  callers.reserve(data.samples.size());
   for (const std::vector<Tensor>& sample : data.samples) {
     callers.push_back(MakeCaller(sample, model->inputs()));
   }

@@ -100,6 +100,16 @@ graph::Graph WithOutputs(const graph::Graph& graph, std::span<const graph::Value
   return observed;
 }
 
+// `mean_square` is a sum until the end.
+void AddRow(std::span<const float> row, std::vector<ChannelStatistics>& channels) {
+  for (size_t c = 0; c < row.size(); ++c) {
+    if (!std::isfinite(row[c])) continue;
+    channels[c].lowest = std::min(channels[c].lowest, row[c]);
+    channels[c].highest = std::max(channels[c].highest, row[c]);
+    channels[c].mean_square += double{row[c]} * row[c];
+  }
+}
+
 // The next values that together stay below the limit, at least one.
 size_t NextGroup(std::span<const graph::ValueId> values, const graph::Inference& inference) {
   constexpr size_t kMostBytes = size_t{64} << 20;
@@ -131,6 +141,40 @@ absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
         return absl::OkStatus();
       }));
   return histograms;
+}
+
+absl::StatusOr<std::vector<std::vector<ChannelStatistics>>> LastDimensionStatistics(
+    const graph::Graph& graph, std::span<const graph::ValueId> values, Samples samples,
+    kernels::WeightCache& weights) {
+  if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
+  const size_t first = graph.outputs().size();
+  std::vector<std::vector<ChannelStatistics>> statistics(values.size());
+  std::vector<int64_t> rows(values.size(), 0);
+  const auto add = [&](size_t, const std::vector<Tensor>& outputs) -> absl::Status {
+    for (size_t i = 0; i < values.size(); ++i) {
+      const Tensor& output = outputs[first + i];
+      const auto channels = static_cast<size_t>(output.shape().empty() ? 1 : output.shape().back());
+      if (statistics[i].empty()) statistics[i].resize(channels);
+      if (output.dtype() != DataType::kFloat32 || statistics[i].size() != channels) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            graph.value(values[i]).name, ": ", Name(output.dtype()), ToText(output.shape()),
+            ", expected float32 with ", statistics[i].size(), " channels last"));
+      }
+      const std::span<const float> elements = output.As<float>();
+      for (size_t row = 0; row + channels <= elements.size(); row += channels) {
+        AddRow(elements.subspan(row, channels), statistics[i]);
+        ++rows[i];
+      }
+    }
+    return absl::OkStatus();
+  };
+  OCTET_RETURN_IF_ERROR(ForEachSample(WithOutputs(graph, values), samples, weights, add));
+  for (size_t i = 0; i < values.size(); ++i) {
+    for (ChannelStatistics& channel : statistics[i]) {
+      channel.mean_square /= static_cast<double>(std::max<int64_t>(rows[i], 1));
+    }
+  }
+  return statistics;
 }
 
 absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& graph, Samples samples,

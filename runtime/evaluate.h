@@ -22,6 +22,19 @@ absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
                                                       Samples samples,
                                                       kernels::WeightCache& weights);
 
+// What an activation's channel has been over all samples.
+struct ChannelStatistics {
+  float lowest = 0, highest = 0;  // never above or below 0
+  double mean_square = 0;
+};
+
+// Of every index of each value's last dimension. The values are float32, and their last dimension
+// is the same in all samples; numbers that are not finite do not count. FailedPrecondition without
+// samples, InvalidArgument for values that are not so.
+absl::StatusOr<std::vector<std::vector<ChannelStatistics>>> LastDimensionStatistics(
+    const graph::Graph& graph, std::span<const graph::ValueId> values, Samples samples,
+    kernels::WeightCache& weights);
+
 // The outputs of the graph for every sample.
 absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& graph, Samples samples,
                                                         kernels::WeightCache& weights);

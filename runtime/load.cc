@@ -18,6 +18,7 @@
 #include "runtime/quantize_report.h"
 #include "runtime/self_check.h"
 #include "runtime/served_model.h"
+#include "runtime/smooth_activations.h"
 
 namespace octet::runtime {
 namespace {
@@ -84,8 +85,8 @@ absl::Status TreatNonFinite(bool zero, CalibrationData& data) {
 }
 
 // Adds what it reads to the model's files.
-absl::StatusOr<CalibrationData> Samples(const std::string& path, const LoadOptions& options,
-                                        PreparedModel& model) {
+absl::StatusOr<CalibrationData> ReadSamples(const std::string& path, const LoadOptions& options,
+                                            PreparedModel& model) {
   if (options.dynamic) return CalibrationData();
   const std::string& configured = options.calibration_path;
   const std::string where = configured.empty() ? CalibrationBeside(path) : configured;
@@ -167,9 +168,33 @@ std::string Describe(const KernelMismatch& mismatch, absl::string_view consequen
                       mismatch.detail, "; ", consequence);
 }
 
+// What makes the float network easier to quantize without changing what it computes. Only samples
+// that ranges are taken from may be seen.
+absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
+                                                const LoadOptions& options, graph::Graph& graph) {
+  using Smoothing = QuantizeOptions::Smoothing;
+  const QuantizeOptions& quantization = options.quantization;
+  const bool wanted = quantization.smoothing == Smoothing::kOn ||
+                      (quantization.smoothing == Smoothing::kAuto && HasOutlierChannels(graph));
+  if (!wanted || data.samples.empty()) return std::vector<std::string>();
+  Tell(options.progress, "smooth activations", absl::StrCat(data.samples.size(), " samples"));
+  const auto kept = static_cast<size_t>(static_cast<double>(data.samples.size()) *
+                                        (1 - quantization.held_out_share));
+  OCTET_ASSIGN_OR_RETURN(
+      const SmoothingReport report,
+      SmoothActivations(graph, std::span(data.samples).first(std::max<size_t>(kept, 1)),
+                        quantization.smoothing_alpha));
+  if (report.activations == 0) return std::vector<std::string>();
+  return std::vector<std::string>{absl::StrCat(
+      "smooth_quant(",
+      quantization.smoothing_alpha ? absl::StrCat(*quantization.smoothing_alpha) : "auto", ")")};
+}
+
 // Quantizes, and again without the layers whose kernels turn out wrong, until all are right.
 absl::Status QuantizeAndCheck(const CalibrationData& samples, const LoadOptions& options,
                               PreparedModel& model) {
+  OCTET_ASSIGN_OR_RETURN(const std::vector<std::string> transforms,
+                         Smooth(samples, options, model.graph));
   const graph::Graph floats = std::move(model.graph);
   QuantizeOptions quantization = options.quantization;
   quantization.progress = options.progress;
@@ -204,6 +229,7 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const LoadOptions&
     layer.reason = "kernel_mismatch";
     report.warnings.push_back(found->second);
   }
+  report.transforms = transforms;
   report.seconds = quantize_seconds;
   report.checked_layers = checked;
   report.self_check_seconds = check_seconds;
@@ -270,7 +296,7 @@ absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOp
     }
     return model;
   }
-  OCTET_ASSIGN_OR_RETURN(const CalibrationData samples, Samples(path, options, model));
+  OCTET_ASSIGN_OR_RETURN(const CalibrationData samples, ReadSamples(path, options, model));
   OCTET_RETURN_IF_ERROR(model.files.Finish());
   const absl::Status quantized = QuantizeAndCheck(samples, options, model);
   if (!quantized.ok()) return Annotate(quantized, absl::StrCat(path, ": quantization"));

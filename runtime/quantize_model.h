@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,10 @@ struct QuantizeOptions {
   double target_sqnr_db = 20;
   double max_float_fraction = 0.35;
   double held_out_share = 0.25;  // of the samples, for measuring rather than calibrating
+  // Smoothing of matrix products' inputs (smooth_activations.h): automatic is for transformers.
+  enum class Smoothing : uint8_t { kAuto, kOn, kOff };
+  Smoothing smoothing = Smoothing::kAuto;
+  std::optional<double> smoothing_alpha;  // 0 to 1; none: chosen for each activation
   std::function<void(absl::string_view stage, const std::string& detail)> progress;
 };
 
@@ -56,8 +61,9 @@ struct LayerReport {
 };
 
 struct QuantizeReport {
-  std::string mode;                  // "int8", "int8 dynamic"
-  std::string activation_algorithm;  // the one that won
+  std::string mode;                     // "int8", "int8 dynamic"
+  std::string activation_algorithm;     // the one that won
+  std::vector<std::string> transforms;  // of the float network: "smooth_quant(0.8)"
   struct Attempt {
     std::string algorithm;
     double output_sqnr_db = 0;

@@ -171,6 +171,12 @@ std::string ReportJson(const QuantizeReport& report) {
   Value summary_value;
   *summary_value.mutable_struct_value() = summary;
   Set(object, "summary", summary_value);
+  Value transforms;
+  transforms.mutable_list_value();
+  for (const std::string& transform : report.transforms) {
+    *transforms.mutable_list_value()->add_values() = Text(transform);
+  }
+  Set(object, "transforms", transforms);
   Struct calibration;
   Set(calibration, "source", Text(report.calibration_source));
   Set(calibration, "samples", Number(static_cast<double>(report.calibration_samples)));

@@ -79,6 +79,18 @@ struct MixedPrecisionConfig {
   double max_float_fraction = 0.35;  // share of the multiply-accumulates, 0 to 1
 };
 
+// Whether to do something: as the network suggests, or as told.
+enum class Switch : uint8_t { kAuto, kOn, kOff };
+
+struct SmoothQuantConfig {
+  Switch enabled = Switch::kAuto;
+  double alpha = 0;  // up to 1; 0: chosen for each activation
+};
+
+struct TransformsConfig {
+  SmoothQuantConfig smooth_quant;
+};
+
 struct LayerRule {
   std::string match;  // glob on the node's name
   QuantizationMode mode = QuantizationMode::kFloat32;
@@ -92,6 +104,7 @@ struct QuantizationConfig {
   CalibrationConfig calibration;
   AccuracyConfig accuracy;
   MixedPrecisionConfig mixed_precision;
+  TransformsConfig transforms;
   NotANumberPolicy on_nan = NotANumberPolicy::kError;
   std::vector<LayerRule> layers;  // the first rule that matches wins
 };

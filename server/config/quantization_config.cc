@@ -100,6 +100,26 @@ const Fields<MixedPrecisionConfig>& MixedPrecisionFields() {
   return *kFields;
 }
 
+const Fields<SmoothQuantConfig>& SmoothQuantFields() {
+  static const auto* const kFields = new Fields<SmoothQuantConfig>{
+      Value("enabled", &SmoothQuantConfig::enabled,
+            Choice<Switch>({{"auto", Switch::kAuto}, {"on", Switch::kOn}, {"off", Switch::kOff}}),
+            "auto smooths transformers that have calibration data."),
+      Value("alpha", &SmoothQuantConfig::alpha, RealOrAuto(1),
+            "How much of the difficulty moves from the activations into the weights; auto chooses "
+            "for each activation."),
+  };
+  return *kFields;
+}
+
+const Fields<TransformsConfig>& TransformsFields() {
+  static const auto* const kFields = new Fields<TransformsConfig>{
+      Section("smooth_quant", &TransformsConfig::smooth_quant, SmoothQuantFields(),
+              "Channels with outliers are divided, the weights that read them multiplied."),
+  };
+  return *kFields;
+}
+
 const Fields<LayerRule>& LayerFields() {
   static const auto* const kFields = new Fields<LayerRule>{
       Value(
@@ -140,6 +160,8 @@ const Fields<QuantizationConfig>& QuantizationFields() {
       Section("accuracy", &Q::accuracy, AccuracyFields(), "What is asked of the int8 model."),
       Section("mixed_precision", &Q::mixed_precision, MixedPrecisionFields(),
               "What may be given up for it."),
+      Section("transforms", &Q::transforms, TransformsFields(),
+              "What makes the network easier to quantize and leaves its outputs as they are."),
       Value("on_nan", &Q::on_nan,
             Choice<NotANumberPolicy>(
                 {{"error", NotANumberPolicy::kError}, {"zero", NotANumberPolicy::kZero}}),

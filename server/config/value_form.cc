@@ -102,6 +102,18 @@ ValueForm<double> Real(double least, double most) {
   return form;
 }
 
+ValueForm<double> RealOrAuto(double most) {
+  ValueForm<double> form = Real(0, most);
+  form.text = absl::StrCat("a number above 0 up to ", most, ", or auto");
+  form.parse = [number = form.parse](const ConfigNode& node, const std::string& folder) {
+    return node.scalar == "auto" ? std::optional<double>(0) : number(node, folder);
+  };
+  form.print = [print = form.print](const double& value) {
+    return value == 0 ? "auto" : print(value);
+  };
+  return form;
+}
+
 ValueForm<bool> Boolean() {
   ValueForm<bool> form = Choice<bool>({{"true", true}, {"false", false}});
   form.text = "true or false";

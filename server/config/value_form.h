@@ -84,6 +84,8 @@ ValueForm<T> Choice(const std::vector<std::pair<std::string, T>>& choices) {
 }
 
 ValueForm<double> Real(double least, double most);
+// A number for which 0 may be written `auto`.
+ValueForm<double> RealOrAuto(double most);
 ValueForm<bool> Boolean();
 ValueForm<std::string> Text(std::string text);                       // one or more characters
 ValueForm<std::string> Path(std::string text);                       // resolved; null: none

@@ -28,6 +28,12 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.zero_non_finite = config.on_nan == NotANumberPolicy::kZero;
   options.target_sqnr_db = config.accuracy.target;
   options.max_float_fraction = config.mixed_precision.max_float_fraction;
+  using Smoothing = runtime::QuantizeOptions::Smoothing;
+  const SmoothQuantConfig& smooth = config.transforms.smooth_quant;
+  options.smoothing = smooth.enabled == Switch::kOn    ? Smoothing::kOn
+                      : smooth.enabled == Switch::kOff ? Smoothing::kOff
+                                                       : Smoothing::kAuto;
+  if (smooth.alpha > 0) options.smoothing_alpha = smooth.alpha;
   for (const LayerRule& rule : config.layers) {
     options.layers.push_back({rule.match, rule.mode == QuantizationMode::kInt8});
   }

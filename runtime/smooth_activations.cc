@@ -1,0 +1,247 @@
+#include "runtime/smooth_activations.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "quant/selection.h"
+#include "quant/smooth_quant.h"
+
+namespace octet::runtime {
+namespace {
+
+using graph::Graph;
+using graph::NodeId;
+using graph::ValueId;
+
+// The dimension of a layer's weight matrix that its input's channels meet; -1 if the layer cannot
+// be smoothed.
+int InputChannelDimension(const Graph& graph, const graph::Node& layer) {
+  const Shape& weight = graph.value(layer.inputs[1]).type.shape;
+  if (weight.size() != 2) return -1;
+  if (layer.op == "MatMul") return 0;
+  if (layer.op != "Gemm" || layer.Int("transA", 0) != 0) return -1;
+  return layer.Int("transB", 0) != 0 ? 1 : 0;
+}
+
+// Layers that share their input share its factors.
+struct Group {
+  ValueId activation{};
+  std::vector<NodeId> layers;
+};
+
+absl::StatusOr<std::vector<Group>> FindGroups(const Graph& graph) {
+  OCTET_ASSIGN_OR_RETURN(const std::vector<NodeId> layers, quant::QuantizableLayers(graph));
+  std::map<ValueId, Group> groups;  // ordered: the result must not depend on hashing
+  for (const NodeId id : layers) {
+    const graph::Node& layer = graph.node(id);
+    if (InputChannelDimension(graph, layer) < 0) continue;
+    Group& group = groups[layer.inputs[0]];
+    group.activation = layer.inputs[0];
+    group.layers.push_back(id);
+  }
+  std::vector<Group> result;
+  for (auto& [activation, group] : groups) result.push_back(std::move(group));
+  return result;
+}
+
+// Calls visit(input channel, output channel, element) for every weight.
+template <typename Visit>
+void ForEachWeight(const Graph& graph, NodeId id, Visit visit) {
+  const graph::Node& layer = graph.node(id);
+  const Shape& shape = graph.value(layer.inputs[1]).type.shape;
+  const bool rows = InputChannelDimension(graph, layer) == 0;
+  size_t element = 0;
+  for (int64_t i = 0; i < shape[0]; ++i) {
+    for (int64_t j = 0; j < shape[1]; ++j) {
+      visit(static_cast<size_t>(rows ? i : j), static_cast<size_t>(rows ? j : i), element++);
+    }
+  }
+}
+
+std::vector<float> Magnitudes(std::span<const ChannelStatistics> channels) {
+  std::vector<float> magnitudes;
+  for (const ChannelStatistics& channel : channels) {
+    magnitudes.push_back(std::max(channel.highest, -channel.lowest));
+  }
+  return magnitudes;
+}
+
+std::vector<float> WeightMagnitudes(const Graph& graph, const Group& group, size_t channels) {
+  std::vector<float> magnitudes(channels, 0);
+  for (const NodeId id : group.layers) {
+    const auto weights = graph.value(graph.node(id).inputs[1]).constant->As<float>();
+    ForEachWeight(graph, id, [&](size_t channel, size_t, size_t element) {
+      magnitudes[channel] = std::max(magnitudes[channel], std::abs(weights[element]));
+    });
+  }
+  return magnitudes;
+}
+
+// Noise power at the outputs of a group's layers: rounding of the activation, to 255 steps over one
+// range, times the weights' power; and rounding of the weights, to 127 steps per output channel,
+// times the activation's power.
+double ExpectedNoise(const Graph& graph, const Group& group,
+                     std::span<const ChannelStatistics> channels, std::span<const float> factors) {
+  double lowest = 0, highest = 0, power = 0;
+  for (size_t c = 0; c < channels.size(); ++c) {
+    lowest = std::min(lowest, double{channels[c].lowest} / factors[c]);
+    highest = std::max(highest, double{channels[c].highest} / factors[c]);
+    power += channels[c].mean_square / (double{factors[c]} * factors[c]);
+  }
+  const double activation_step = (highest - lowest) / 255;
+  double noise = 0;
+  for (const NodeId id : group.layers) {
+    const Tensor& tensor = *graph.value(graph.node(id).inputs[1]).constant;
+    const auto weights = tensor.As<float>();
+    const size_t outputs = static_cast<size_t>(tensor.size()) / channels.size();
+    std::vector<float> largest(outputs, 0);
+    double weight_power = 0;
+    ForEachWeight(graph, id, [&](size_t channel, size_t output, size_t element) {
+      const float weight = weights[element] * factors[channel];
+      largest[output] = std::max(largest[output], std::abs(weight));
+      weight_power += double{weight} * weight;
+    });
+    noise += activation_step * activation_step * weight_power;
+    for (const float weight : largest) noise += weight * weight / (127.0 * 127.0) * power;
+  }
+  return noise;
+}
+
+absl::StatusOr<std::vector<float>> ChooseFactors(const Graph& graph, const Group& group,
+                                                 std::span<const ChannelStatistics> channels,
+                                                 std::optional<double> alpha) {
+  const std::vector<float> activations = Magnitudes(channels);
+  const std::vector<float> weights = WeightMagnitudes(graph, group, channels.size());
+  if (alpha) return quant::SmoothingFactors(activations, weights, *alpha);
+  std::vector<float> best(channels.size(), 1);
+  double least = ExpectedNoise(graph, group, channels, best);
+  for (double candidate = 0.3; candidate < 1; candidate += 0.1) {
+    OCTET_ASSIGN_OR_RETURN(std::vector<float> factors,
+                           quant::SmoothingFactors(activations, weights, candidate));
+    const double noise = ExpectedNoise(graph, group, channels, factors);
+    if (noise >= least) continue;
+    least = noise;
+    best = std::move(factors);
+  }
+  return best;
+}
+
+absl::Status MultiplyWeights(Graph& graph, NodeId id, std::span<const float> factors) {
+  const graph::Value& old = graph.value(graph.node(id).inputs[1]);
+  OCTET_ASSIGN_OR_RETURN(Tensor scaled, Tensor::Allocate(DataType::kFloat32, old.type.shape));
+  const auto from = old.constant->As<float>();
+  const auto to = scaled.MutableAs<float>();
+  ForEachWeight(graph, id, [&](size_t channel, size_t, size_t element) {
+    to[element] = from[element] * factors[channel];
+  });
+  graph.SetInput(id, 1, graph.AddConstant(absl::StrCat(old.name, ".smoothed"), std::move(scaled)));
+  return absl::OkStatus();
+}
+
+Tensor Divided(const Tensor& tensor, std::span<const float> divisors) {
+  std::vector<float> values(tensor.As<float>().begin(), tensor.As<float>().end());
+  for (size_t i = 0; i < values.size(); ++i) values[i] /= divisors[i];
+  return Tensor::Of<float>(tensor.shape(), values);
+}
+
+// Into gamma and beta, where nobody but the layers reads the result.
+bool FoldIntoNormalization(Graph& graph, const Group& group, std::span<const float> factors) {
+  const graph::Value& value = graph.value(group.activation);
+  if (!value.producer || graph.IsGraphOutput(group.activation) ||
+      value.consumers.size() != group.layers.size()) {
+    return false;
+  }
+  const graph::Node& node = graph.node(*value.producer);
+  if ((node.op != "LayerNormalization" && node.op != "RMSNormalization") || !node.fused.empty() ||
+      node.outputs[0] != group.activation) {
+    return false;
+  }
+  for (size_t i = 1; i < node.inputs.size(); ++i) {
+    if (!node.HasInput(i)) continue;
+    if (!graph.IsConstant(node.inputs[i])) return false;
+    const Tensor& parameter = *graph.value(node.inputs[i]).constant;
+    if (parameter.dtype() != DataType::kFloat32 || parameter.shape().size() != 1 ||
+        static_cast<size_t>(parameter.size()) != factors.size()) {
+      return false;
+    }
+  }
+  if (!node.HasInput(1)) return false;
+  for (size_t i = 1; i < graph.node(*value.producer).inputs.size(); ++i) {
+    if (!graph.node(*value.producer).HasInput(i)) continue;
+    const graph::Value& old = graph.value(graph.node(*value.producer).inputs[i]);
+    graph.SetInput(
+        *value.producer, i,
+        graph.AddConstant(absl::StrCat(old.name, ".smoothed"), Divided(*old.constant, factors)));
+  }
+  return true;
+}
+
+// A product with 1 / factors between the activation and the layers.
+void DivideActivation(Graph& graph, const Group& group, std::span<const float> factors) {
+  std::vector<float> inverse(factors.begin(), factors.end());
+  for (float& factor : inverse) factor = 1 / factor;
+  const graph::Value value = graph.value(group.activation);
+  const ValueId constant =
+      graph.AddConstant(absl::StrCat(value.name, ".smoothing"),
+                        Tensor::Of<float>({static_cast<int64_t>(inverse.size())}, inverse));
+  const ValueId smoothed = graph.Apply("Mul", absl::StrCat(value.name, ".smoothed"),
+                                       {group.activation, constant}, {}, value.type);
+  for (const NodeId id : group.layers) graph.SetInput(id, 0, smoothed);
+}
+
+double LargestOverMean(std::span<const float> magnitudes) {
+  const double sum = std::accumulate(magnitudes.begin(), magnitudes.end(), 0.0);
+  const float largest = *std::max_element(magnitudes.begin(), magnitudes.end());
+  return sum > 0 ? largest * static_cast<double>(magnitudes.size()) / sum : 1;
+}
+
+}  // namespace
+
+bool HasOutlierChannels(const Graph& graph) {
+  const bool normalizes = !graph.NodesOfType("LayerNormalization").empty() ||
+                          !graph.NodesOfType("RMSNormalization").empty();
+  const bool multiplies =
+      !graph.NodesOfType("MatMul").empty() || !graph.NodesOfType("Gemm").empty();
+  return normalizes && multiplies && graph.NodesOfType("Conv").empty();
+}
+
+absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
+                                                  std::optional<double> alpha) {
+  OCTET_ASSIGN_OR_RETURN(const std::vector<Group> groups, FindGroups(graph));
+  SmoothingReport report;
+  if (groups.empty()) return report;
+  std::vector<ValueId> activations;
+  for (const Group& group : groups) activations.push_back(group.activation);
+  std::vector<std::vector<ChannelStatistics>> statistics;
+  {
+    kernels::WeightCache weights;
+    OCTET_ASSIGN_OR_RETURN(statistics,
+                           LastDimensionStatistics(graph, activations, samples, weights));
+  }
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const Group& group = groups[i];
+    OCTET_ASSIGN_OR_RETURN(const std::vector<float> factors,
+                           ChooseFactors(graph, group, statistics[i], alpha));
+    for (const NodeId id : group.layers) {
+      OCTET_RETURN_IF_ERROR(MultiplyWeights(graph, id, factors));
+    }
+    if (FoldIntoNormalization(graph, group, factors)) {
+      ++report.folded;
+    } else {
+      DivideActivation(graph, group, factors);
+    }
+    ++report.activations;
+    std::vector<float> magnitudes = Magnitudes(statistics[i]);
+    report.worst_ratio_before = std::max(report.worst_ratio_before, LargestOverMean(magnitudes));
+    for (size_t c = 0; c < magnitudes.size(); ++c) magnitudes[c] /= factors[c];
+    report.worst_ratio_after = std::max(report.worst_ratio_after, LargestOverMean(magnitudes));
+  }
+  graph.RemoveDeadNodes();
+  OCTET_RETURN_IF_ERROR(graph.Verify());
+  return report;
+}
+
+}  // namespace octet::runtime

@@ -1,0 +1,36 @@
+// Smoothing before quantization: channels of an activation that are far larger than the others are
+// divided, and the weights that read them multiplied, so that one range fits all channels (Xiao et
+// al., "SmoothQuant", 2022). The network's outputs stay the same but for rounding.
+
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "kernels/weight_cache.h"
+#include "runtime/evaluate.h"
+
+namespace octet::runtime {
+
+struct SmoothingReport {
+  int activations = 0;  // that were smoothed
+  int folded = 0;       // of these, into the LayerNormalization that makes them, at no cost
+  // The largest channel over the mean channel, the worst activation: before and after.
+  double worst_ratio_before = 0, worst_ratio_after = 0;
+};
+
+// Whether networks like this one have the outliers that smoothing is for: transformers, that is
+// LayerNormalization or RMSNormalization and matrix products.
+bool HasOutlierChannels(const graph::Graph& graph);
+
+// Smooths the inputs of every MatMul and Gemm with constant float weights that will be quantized.
+// `alpha` from 0 to 1 says how much of the difficulty moves into the weights. Without it each
+// activation gets the one that leaves its layers the least noise, as far as ranges and powers of
+// the channels tell. Deterministic: the same graph and samples give the same graph.
+//   FailedPrecondition  no samples
+absl::StatusOr<SmoothingReport> SmoothActivations(graph::Graph& graph, Samples samples,
+                                                  std::optional<double> alpha);
+
+}  // namespace octet::runtime

@@ -38,6 +38,7 @@ class Server {
   int grpc_port() const { return grpc_->port(); }
   int http_port() const { return http_->port(); }
   ModelManager& models() { return *models_; }
+  MetricsRegistry& metrics() { return *metrics_; }
 
   // Stops in an order that loses no request: not ready (health, /healthz/ready), new requests are
   // refused as UNAVAILABLE, accepted ones are finished, then the port closes. Requests that are not

@@ -75,7 +75,9 @@ absl::Status BatchScheduler::Enqueue(std::unique_ptr<InferTask>& task) {
     wake = status.ok() && idle_ > 0;
   }
   if (wake) work_.NotifyOne();
-  if (!status.ok()) statistics_.back()->CountFailure(absl::ZeroDuration());
+  // What a closed door refuses was never accepted: it may be queued in a model that replaces this.
+  const bool refused = !status.ok() && !absl::IsUnavailable(status);
+  if (refused) statistics_.back()->CountFailure(absl::ZeroDuration());
   if (!dropped.empty()) FinishDropped(dropped, *statistics_.back());
   return status;
 }

@@ -39,6 +39,9 @@ A configuration file can be as short as
   quantization: {mode: int8}
 `octet config reference` lists every setting.
 
+A change of the file is taken up while the server runs; SIGHUP does so at once. Models whose settings
+changed are loaded in the background and then replace the old ones.
+
 Health: http://HOST:8002/healthz/ready. Metrics: http://HOST:8002/metrics. SIGTERM finishes the
 requests in flight and exits.
 
@@ -55,10 +58,18 @@ absl::StatusOr<ServeOptions> ParseServeOptions(const Arguments& arguments) {
   for (const SettingFlag& row : kSettingFlags) {
     if (arguments.Has(row.flag)) flags.push_back({row.flag, row.path, arguments.Get(row.flag)});
   }
-  OCTET_ASSIGN_OR_RETURN(LoadedConfig loaded, LoadConfig(arguments.Get("--config"), flags));
-  OCTET_RETURN_IF_ERROR(Annotate(CheckServable(loaded.config),
-                                 arguments.Has("--config") ? arguments.Get("--config") : "serve"));
-  return ServeOptions{std::move(loaded.config)};
+  ServeOptions options{.file = arguments.Get("--config"), .flags = std::move(flags)};
+  LoadedConfig loaded;
+  if (options.file.empty()) {
+    OCTET_ASSIGN_OR_RETURN(loaded, LoadConfig("", options.flags));
+  } else {
+    OCTET_ASSIGN_OR_RETURN(options.text, ReadConfigText(options.file));
+    OCTET_ASSIGN_OR_RETURN(loaded, ParseConfig(options.text, options.file, options.flags));
+  }
+  OCTET_RETURN_IF_ERROR(
+      Annotate(CheckServable(loaded.config), options.file.empty() ? "serve" : options.file));
+  options.config = std::move(loaded.config);
+  return options;
 }
 
 Command ServeCommand(std::function<absl::Status(const ServeOptions&, Console&)> serve) {

@@ -29,6 +29,7 @@ struct ServerConfig {
   int64_t max_request_bytes = int64_t{64} << 20;
   int drain_seconds = 30;
   bool strict_readiness = true;
+  bool model_control = true;
   TlsConfig tls;
 };
 

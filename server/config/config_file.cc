@@ -14,22 +14,6 @@
 namespace octet::server {
 namespace {
 
-absl::StatusOr<std::string> ReadText(const std::string& path) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": is a folder, not a file"));
-  }
-  errno = 0;
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) return absl::ErrnoToStatus(errno != 0 ? errno : EIO, path);
-  // One byte more than allowed tells the reader that there is too much.
-  std::string text(kMaxConfigBytes + 1, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (stream.bad()) return absl::ErrnoToStatus(errno != 0 ? errno : EIO, path);
-  text.resize(static_cast<size_t>(stream.gcount()));
-  return text;
-}
-
 absl::Status ReadFlags(std::span<const FlagValue> flags, LoadedConfig& loaded) {
   for (const FlagValue& flag : flags) {
     const Reading reading{flag.flag, "", true, &loaded.origins};
@@ -54,6 +38,33 @@ absl::Status CheckPorts(const LoadedConfig& loaded) {
 
 }  // namespace
 
+absl::StatusOr<std::string> ReadConfigText(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is a folder, not a file"));
+  }
+  errno = 0;
+  std::ifstream stream(path, std::ios::binary);
+  if (!stream) return absl::ErrnoToStatus(errno != 0 ? errno : EIO, path);
+  // One byte more than allowed tells the reader that there is too much.
+  std::string text(kMaxConfigBytes + 1, '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (stream.bad()) return absl::ErrnoToStatus(errno != 0 ? errno : EIO, path);
+  text.resize(static_cast<size_t>(stream.gcount()));
+  return text;
+}
+
+absl::Status OverrideModel(const std::string& model, absl::string_view text, Config& config) {
+  OCTET_ASSIGN_OR_RETURN(const ConfigNode root, ReadYaml(text, "config"));
+  const Reading reading{"config", "", false, nullptr};
+  OCTET_RETURN_IF_ERROR(reading.CheckKeys(root, "", {"quantization"}));
+  ModelConfig entry = config.ForModel(model);
+  OCTET_RETURN_IF_ERROR(ReadFields(ModelFields(), root, "", reading, entry));
+  std::erase_if(config.models, [&](const ModelConfig& other) { return other.name == model; });
+  config.models.push_back(std::move(entry));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<LoadedConfig> ParseConfig(absl::string_view text, const std::string& file_name,
                                          std::span<const FlagValue> flags) {
   OCTET_ASSIGN_OR_RETURN(const ConfigNode root, ReadYaml(text, file_name));
@@ -73,7 +84,7 @@ absl::StatusOr<LoadedConfig> LoadConfig(const std::string& path, std::span<const
     OCTET_RETURN_IF_ERROR(CheckPorts(loaded));
     return loaded;
   }
-  OCTET_ASSIGN_OR_RETURN(const std::string text, ReadText(path));
+  OCTET_ASSIGN_OR_RETURN(const std::string text, ReadConfigText(path));
   return ParseConfig(text, path, flags);
 }
 

@@ -35,6 +35,14 @@ absl::StatusOr<LoadedConfig> ParseConfig(absl::string_view text, const std::stri
 absl::StatusOr<LoadedConfig> LoadConfig(const std::string& path,
                                         std::span<const FlagValue> flags = {});
 
+// The bytes of the file, no more than the largest that is allowed and one. NotFound,
+// PermissionDenied, InvalidArgument for a folder.
+absl::StatusOr<std::string> ReadConfigText(const std::string& path);
+
+// Sets what `text` says of one model over what `config` says of it: a mapping, as JSON or YAML,
+// with the key `quantization`. InvalidArgument as in ParseConfig(), with "config" for the file.
+absl::Status OverrideModel(const std::string& model, absl::string_view text, Config& config);
+
 // OK if `config` says of something to serve where it is: a repository, or models with paths.
 absl::Status CheckServable(const Config& config);
 

@@ -177,17 +177,25 @@ struct ListOptions {
   std::string Element::* unique = nullptr;  // no two elements agree in it
 };
 
-// `elements` on one line of YAML, by their values; sections inside them are left out.
+// `elements` on one line of YAML, by their values; those of sections under their paths.
 template <typename Element>
 std::string ListText(const Fields<Element>& fields, const std::vector<Element>& elements) {
   std::string text = "[";
   for (const Element& element : elements) {
     absl::StrAppend(&text, text.size() > 1 ? ", {" : "{");
     bool first = true;
-    for (const Field<Element>& field : fields) {
-      if (field.kind != Setting::Kind::kValue) continue;
-      absl::StrAppend(&text, first ? "" : ", ", field.key, ": ", field.print(element));
+    const auto add = [&](const std::string& key, const std::string& value) {
+      absl::StrAppend(&text, first ? "" : ", ", key, ": ", value);
       first = false;
+    };
+    for (const Field<Element>& field : fields) {
+      if (field.print) {
+        add(field.key, field.print(element));
+      } else {
+        field.visit_inside(element, field.key, {[&](const Setting& setting) {
+                             if (!setting.value.empty()) add(setting.path, setting.value);
+                           }});
+      }
     }
     absl::StrAppend(&text, "}");
   }

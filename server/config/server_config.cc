@@ -49,6 +49,9 @@ const Fields<ServerConfig>& ServerFields() {
             "Longest that requests in flight are waited for after SIGTERM."),
       Value("strict_readiness", &ServerConfig::strict_readiness, Boolean(),
             "Whether a model that fails to load keeps the whole server from being ready."),
+      Value("model_control", &ServerConfig::model_control, Boolean(),
+            "Whether clients may have a model loaded again, with other quantization if they like "
+            "(RepositoryModelLoad)."),
       Section("tls", &ServerConfig::tls, TlsFields(), "Encryption of the gRPC port.", CheckTls),
   };
   return *kFields;

@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <thread>
 
@@ -11,6 +12,9 @@
 #include "base/status.h"
 #include "kernels/cpu.h"
 #include "server/commands/serve.h"
+#include "server/config/config_changes.h"
+#include "server/engine/config_reloader.h"
+#include "server/engine/config_watcher.h"
 #include "server/engine/load_options.h"
 #include "server/engine/model_loader.h"
 #include "server/log.h"
@@ -30,11 +34,25 @@ VersionSelection ToVersionSelection(const VersionPolicyConfig& config) {
 
 ModelSettings ToModelSettings(const ModelConfig& model) {
   return {.versions = ToVersionSelection(model.version_policy),
-          .batching = {
-              .max_batch_size = model.batching.max_batch_size,
-              .max_queue_delay = absl::Microseconds(model.batching.max_queue_delay_microseconds),
-              .max_queue_size = model.batching.max_queue_size,
-              .streams = ResolveExecution(model.execution).streams}};
+          .batching = {.max_batch_size = model.batching.max_batch_size,
+                       .max_queue_delay =
+                           absl::Microseconds(model.batching.max_queue_delay_microseconds),
+                       .max_queue_size = model.batching.max_queue_size,
+                       .streams = ResolveExecution(model.execution).streams},
+          .fingerprint = LoadedSettings(model)};
+}
+
+// What a running server can take up.
+ModelManagerOptions ToModels(const Config& config) {
+  ModelManagerOptions options;
+  options.repository = config.model_repository;
+  options.defaults = ToModelSettings(config.ForModel(""));
+  options.strict_readiness = config.server.strict_readiness;
+  options.loader = MakeModelLoader(config);
+  for (const ModelConfig& model : config.models) {
+    options.models.push_back({model.name, model.path, ToModelSettings(model)});
+  }
+  return options;
 }
 
 ServerOptions ToServerOptions(const Config& config) {
@@ -50,13 +68,7 @@ ServerOptions ToServerOptions(const Config& config) {
                         .drain = absl::Seconds(server.drain_seconds),
                         .isa = kernels::InstructionSet(),
                         .onednn_version = kernels::OneDnnVersion()};
-  options.models.repository = config.model_repository;
-  options.models.defaults = ToModelSettings(config.ForModel(""));
-  options.models.strict_readiness = server.strict_readiness;
-  options.models.loader = MakeModelLoader(config);
-  for (const ModelConfig& model : config.models) {
-    options.models.models.push_back({model.name, model.path, ToModelSettings(model)});
-  }
+  options.models = ToModels(config);
   return options;
 }
 
@@ -131,25 +143,52 @@ void PrintModels(Server& server, Console& console) {
   console.out << std::flush;
 }
 
-// Blocks SIGTERM and SIGINT in this thread and in those that it starts, so that they can be waited
-// for.
-sigset_t BlockStopSignals() {
+// Blocks SIGTERM, SIGINT and SIGHUP in this thread and in those that it starts, so that they can be
+// waited for.
+sigset_t BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return signals;
+}
+
+// Returns the signal that asks to stop; calls `reload` at every SIGHUP.
+int AwaitStop(const sigset_t& signals, const std::function<void()>& reload) {
+  while (true) {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    if (signal != SIGHUP) return signal;
+    reload();
+  }
 }
 
 }  // namespace
 
 absl::Status Serve(const ServeOptions& options, Console& console) {
   KeepFreedMemory();
-  const sigset_t signals = BlockStopSignals();
+  const sigset_t signals = BlockSignals();
   const std::string& address = options.config.server.address;
+  ConfigReloader reloader(options, ToModels);
+  ServerOptions server_options = ToServerOptions(options.config);
+  if (options.config.server.model_control) {
+    server_options.grpc.load_model = [&reloader](const auto& model, const auto& config, auto done) {
+      reloader.LoadModel(model, config, std::move(done));
+    };
+  }
   OCTET_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
-                         Server::Start(ToServerOptions(options.config)));
+                         Server::Start(std::move(server_options)));
+  reloader.Attach(server->models(), server->metrics());
+  const auto apply = [&reloader](const absl::StatusOr<std::string>& text) {
+    // What is wrong is in the log and in the metrics, and everything is as it was.
+    reloader.Apply(text).IgnoreError();
+  };
+  std::unique_ptr<ConfigWatcher> watcher;
+  if (!options.file.empty()) {
+    OCTET_ASSIGN_OR_RETURN(watcher, ConfigWatcher::Start(options.file, options.text, apply));
+  }
   LogInfo("listening", {{"grpc", absl::StrCat(address, ":", server->grpc_port())},
                         {"http", absl::StrCat(address, ":", server->http_port())},
                         {"isa", kernels::InstructionSet()}});
@@ -163,8 +202,11 @@ absl::Status Serve(const ServeOptions& options, Console& console) {
     server->models().AwaitLoads(absl::InfiniteFuture());
     PrintModels(*server, console);
   });
-  int signal = 0;
-  sigwait(&signals, &signal);
+  const int signal = AwaitStop(signals, [&] {
+    if (watcher != nullptr) return watcher->CheckNow();
+    apply("");
+  });
+  watcher.reset();
   LogInfo("draining", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
   // Who asks a second time does not want to wait.
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);

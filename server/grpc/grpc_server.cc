@@ -95,7 +95,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   OCTET_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
                          Credentials(options.tls));
   auto impl = std::make_unique<Impl>();
-  impl->service = NewInferService(models, metrics, options.version);
+  impl->service = NewInferService(models, metrics, options.version, options.load_model);
   grpc::ServerBuilder builder;
   SetOptions(options, builder);
   const std::string endpoint = Endpoint(options.address, options.port);

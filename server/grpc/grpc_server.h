@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -22,6 +24,13 @@ struct TlsFiles {
   std::filesystem::path client_ca;
 };
 
+// Loads a model again, with the settings of the configuration and, over them, those of `config`
+// (the request's parameter of that name, if any). Calls `done` once, on any thread; does not wait
+// for the load.
+using LoadModelFn =
+    std::function<void(const std::string& model, const std::optional<std::string>& config,
+                       std::function<void(const absl::Status&)> done)>;
+
 struct GrpcServerOptions {
   std::string address = "0.0.0.0";
   int port = 8001;  // 0: any that is free
@@ -29,6 +38,8 @@ struct GrpcServerOptions {
   TlsFiles tls;
   bool reflection = true;
   std::string version;  // of the server, for ServerMetadata
+
+  LoadModelFn load_model;  // RepositoryModelLoad; empty: refused
 };
 
 class GrpcServer {

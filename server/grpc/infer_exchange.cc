@@ -31,6 +31,17 @@ absl::Status InferExchange::Submit(std::span<const Piece> bytes, absl::Time dead
   OCTET_RETURN_IF_ERROR(ParseInferRequest(bytes, request_));
   const inference::ModelInferRequest& head = request_.head;
   OCTET_ASSIGN_OR_RETURN(model_, models_.Acquire(head.model_name(), head.model_version()));
+  while (true) {
+    const absl::Status status = Enqueue(deadline, cancelled);
+    if (!absl::IsUnavailable(status)) return status;
+    // The model closed after it was found. If another has taken its place, that one serves.
+    auto successor = models_.Acquire(head.model_name(), head.model_version());
+    if (!successor.ok() || *successor == model_) return status;
+    model_ = *std::move(successor);
+  }
+}
+
+absl::Status InferExchange::Enqueue(absl::Time deadline, const std::atomic<bool>& cancelled) {
   absl::StatusOr<DecodedRequest> decoded = DecodeInferRequest(request_, SignatureOf(*model_));
   if (!decoded.ok()) return model_->Annotated(decoded.status());
   decoded_ = *std::move(decoded);
@@ -57,6 +68,8 @@ void InferExchange::Finish(absl::StatusOr<InferReply> reply) {
   if (model_ != nullptr) {
     model_->metrics().CountRequest(reply.status().code(),
                                    std::max(absl::Now() - start_, absl::ZeroDuration()));
+    // A model that was replaced is freed when it has answered its last request.
+    model_.reset();
   } else {
     metrics_.CountUnroutedRequest(reply.status().code());
   }

@@ -44,6 +44,7 @@ class InferExchange {
  private:
   absl::Status Submit(std::span<const Piece> bytes, absl::Time deadline,
                       const std::atomic<bool>& cancelled);
+  absl::Status Enqueue(absl::Time deadline, const std::atomic<bool>& cancelled);
   void Complete(absl::StatusOr<InferResult> result);
   void Finish(absl::StatusOr<InferReply> reply);
 
@@ -53,7 +54,7 @@ class InferExchange {
   Done done_;
   InferRequest request_;
   DecodedRequest decoded_;
-  std::shared_ptr<ServableModel> model_;  // once found
+  std::shared_ptr<ServableModel> model_;  // from when it is found until it has answered
 };
 
 }  // namespace octet::server

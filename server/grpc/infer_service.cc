@@ -3,12 +3,14 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/status.h"
 #include "proto/open_inference.grpc.pb.h"
 #include "server/grpc/grpc_status.h"
 #include "server/grpc/infer_calls.h"
 #include "server/grpc/model_messages.h"
+#include "server/models/quote.h"
 
 namespace octet::server {
 namespace {
@@ -65,7 +67,7 @@ ServerUnaryReactor* Finish(CallbackServerContext* context, const absl::Status& s
 ServerUnaryReactor* FixedModels(CallbackServerContext* context) {
   return Finish(context,
                 absl::UnavailableError("explicit model load / unload is not allowed: the models "
-                                       "of this server are those of its repository at startup"));
+                                       "of this server are those of its configuration"));
 }
 
 ServerUnaryReactor* NoSharedMemory(CallbackServerContext* context) {
@@ -75,8 +77,12 @@ ServerUnaryReactor* NoSharedMemory(CallbackServerContext* context) {
 
 class InferService final : public CallbackMethods {
  public:
-  InferService(ModelManager& models, MetricsRegistry& metrics, std::string version)
-      : models_(models), metrics_(metrics), version_(std::move(version)) {}
+  InferService(ModelManager& models, MetricsRegistry& metrics, std::string version,
+               LoadModelFn load_model)
+      : models_(models),
+        metrics_(metrics),
+        version_(std::move(version)),
+        load_model_(std::move(load_model)) {}
 
   ServerUnaryReactor* ModelInfer(CallbackServerContext* context, const ByteBuffer* request,
                                  ByteBuffer* response) override {
@@ -176,9 +182,24 @@ class InferService final : public CallbackMethods {
   }
 
   ServerUnaryReactor* RepositoryModelLoad(CallbackServerContext* context,
-                                          const inference::RepositoryModelLoadRequest*,
+                                          const inference::RepositoryModelLoadRequest* request,
                                           inference::RepositoryModelLoadResponse*) override {
-    return FixedModels(context);
+    if (!load_model_) return FixedModels(context);
+    std::optional<std::string> config;
+    for (const auto& [key, value] : request->parameters()) {
+      if (key != "config" ||
+          value.parameter_choice_case() != inference::ModelRepositoryParameter::kStringParam) {
+        return Finish(context, absl::InvalidArgumentError(
+                                   absl::StrCat("the only parameter of a load is the string "
+                                                "\"config\", not ",
+                                                Quote(key))));
+      }
+      config = value.string_param();
+    }
+    ServerUnaryReactor* const reactor = context->DefaultReactor();
+    load_model_(request->model_name(), config,
+                [reactor](const absl::Status& status) { reactor->Finish(ToGrpcStatus(status)); });
+    return reactor;
   }
   ServerUnaryReactor* RepositoryModelUnload(CallbackServerContext* context,
                                             const inference::RepositoryModelUnloadRequest*,
@@ -233,13 +254,14 @@ class InferService final : public CallbackMethods {
   ModelManager& models_;
   MetricsRegistry& metrics_;
   const std::string version_;
+  const LoadModelFn load_model_;
 };
 
 }  // namespace
 
 std::unique_ptr<grpc::Service> NewInferService(ModelManager& models, MetricsRegistry& metrics,
-                                               std::string version) {
-  return std::make_unique<InferService>(models, metrics, std::move(version));
+                                               std::string version, LoadModelFn load_model) {
+  return std::make_unique<InferService>(models, metrics, std::move(version), std::move(load_model));
 }
 
 }  // namespace octet::server

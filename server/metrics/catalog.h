@@ -28,6 +28,8 @@ inline constexpr std::array<absl::string_view, 2> kModel = {"model", "version"};
 inline constexpr std::array<absl::string_view, 3> kModelCode = {"model", "version", "code"};
 inline constexpr std::array<absl::string_view, 3> kModelKind = {"model", "version", "kind"};
 inline constexpr std::array<absl::string_view, 3> kModelMode = {"model", "version", "mode"};
+inline constexpr std::array<absl::string_view, 3> kModelResult = {"model", "version", "result"};
+inline constexpr std::array<absl::string_view, 1> kResult = {"result"};
 inline constexpr std::array<absl::string_view, 3> kBuild = {"version", "isa", "onednn"};
 }  // namespace metric_labels
 
@@ -153,6 +155,29 @@ inline constexpr MetricDef kModelInfo{.type = MetricDef::Type::kGauge,
                                       .help = "1 for every served model; mode is fp32 or int8.",
                                       .labels = metric_labels::kModelMode};
 
+inline constexpr MetricDef kSwaps{
+    .type = MetricDef::Type::kCounter,
+    .name = "octet_model_swap_total",
+    .help =
+        "Times the model was loaded again while it was served: result=\"ok\" the new one replaced "
+        "the old one, result=\"failed\" the old one stayed.",
+    .labels = metric_labels::kModelResult};
+
+inline constexpr MetricDef kConfigReloads{
+    .type = MetricDef::Type::kCounter,
+    .name = "octet_config_reload_total",
+    .help =
+        "Times the configuration was read again: result=\"ok\" it was taken up, \"rejected\" it "
+        "was "
+        "not valid, \"failed\" it could not be taken up. All but ok leave everything as it was.",
+    .labels = metric_labels::kResult};
+
+inline constexpr MetricDef kConfigTime{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_config_last_reload_success_timestamp_seconds",
+    .help = "When the configuration was last taken up, the start included; seconds since 1970.",
+    .labels = {}};
+
 inline constexpr MetricDef kResidentBytes{
     .type = MetricDef::Type::kGauge,
     .name = "octet_process_resident_bytes",
@@ -170,6 +195,6 @@ inline constexpr std::array kCatalog = {
     &kRequests,       &kInferenceCount, &kExecutions,     &kPendingRequests, &kBatchSize,
     &kRequestSeconds, &kQueueSeconds,   &kComputeSeconds, &kLoadSeconds,     &kQuantizationSeconds,
     &kWeightBytes,    &kSavedBytes,     &kArenaBytes,     &kScratchpadBytes, &kModelInfo,
-    &kResidentBytes,  &kBuildInfo};
+    &kSwaps,          &kConfigReloads,  &kConfigTime,     &kResidentBytes,   &kBuildInfo};
 
 }  // namespace octet::server

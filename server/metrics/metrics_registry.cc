@@ -89,9 +89,18 @@ struct MetricsRegistry::Families {
   prometheus::Family<prometheus::Gauge>& arena_bytes = GaugeFamily(registry, kArenaBytes);
   prometheus::Family<prometheus::Gauge>& scratchpad_bytes = GaugeFamily(registry, kScratchpadBytes);
   prometheus::Family<prometheus::Gauge>& model_info = GaugeFamily(registry, kModelInfo);
+  prometheus::Family<prometheus::Counter>& swaps = CounterFamily(registry, kSwaps);
+  prometheus::Family<prometheus::Counter>& config_reloads = CounterFamily(registry, kConfigReloads);
+  prometheus::Family<prometheus::Gauge>& config_times = GaugeFamily(registry, kConfigTime);
   prometheus::Family<prometheus::Gauge>& resident_bytes = GaugeFamily(registry, kResidentBytes);
   prometheus::Family<prometheus::Gauge>& build_info = GaugeFamily(registry, kBuildInfo);
   prometheus::Gauge& resident = resident_bytes.Add({});
+  prometheus::Gauge& config_time = config_times.Add({});
+  // By ConfigReload.
+  const std::array<prometheus::Counter*, 3> config_results = {
+      &config_reloads.Add(LabelsOf(kConfigReloads, {"ok"})),
+      &config_reloads.Add(LabelsOf(kConfigReloads, {"rejected"})),
+      &config_reloads.Add(LabelsOf(kConfigReloads, {"failed"}))};
 
   Mutex mutex;
   std::set<ModelMetrics*> models ABSL_GUARDED_BY(mutex);
@@ -133,6 +142,9 @@ struct ModelMetrics::Handles {
   prometheus::Gauge& saved_bytes = families.saved_bytes.Add(labels);
   prometheus::Gauge& arena_bytes = families.arena_bytes.Add(labels);
   prometheus::Gauge& scratchpad_bytes = families.scratchpad_bytes.Add(labels);
+  prometheus::Counter& swaps_ok = families.swaps.Add(LabelsOf(kSwaps, {model, version, "ok"}));
+  prometheus::Counter& swaps_failed =
+      families.swaps.Add(LabelsOf(kSwaps, {model, version, "failed"}));
   std::atomic<prometheus::Gauge*> info = nullptr;
 
  private:
@@ -144,10 +156,9 @@ struct ModelMetrics::Handles {
 };
 
 ModelMetrics::ModelMetrics(MetricsRegistry& registry, absl::string_view model,
-                           absl::string_view version, std::function<ModelGauges()> gauges)
+                           absl::string_view version)
     : registry_(registry),
-      handles_(new Handles{*registry.families_, std::string(model), std::string(version)}),
-      gauges_(std::move(gauges)) {
+      handles_(new Handles{*registry.families_, std::string(model), std::string(version)}) {
   handles_->Requests(absl::StatusCode::kOk);
   const MutexLock lock(registry_.families_->mutex);
   registry_.families_->models.insert(this);
@@ -175,6 +186,8 @@ ModelMetrics::~ModelMetrics() {
   families.saved_bytes.Remove(&handles_->saved_bytes);
   families.arena_bytes.Remove(&handles_->arena_bytes);
   families.scratchpad_bytes.Remove(&handles_->scratchpad_bytes);
+  families.swaps.Remove(&handles_->swaps_ok);
+  families.swaps.Remove(&handles_->swaps_failed);
   if (handles_->info.load() != nullptr) families.model_info.Remove(handles_->info.load());
 }
 
@@ -201,17 +214,42 @@ void ModelMetrics::SetLoaded(absl::string_view mode, double load_seconds,
   prometheus::Gauge& info = handles_->families.model_info.Add(
       LabelsOf(kModelInfo, {handles_->model, handles_->version, mode}));
   info.Set(1);
-  handles_->info = &info;
+  prometheus::Gauge* const before = handles_->info.exchange(&info);
+  if (before != nullptr && before != &info) handles_->families.model_info.Remove(before);
 }
 
-MetricsRegistry::MetricsRegistry() : families_(std::make_unique<Families>()) {}
+void ModelMetrics::CountSwap(bool ok) {
+  (ok ? handles_->swaps_ok : handles_->swaps_failed).Increment();
+}
+
+void ModelMetrics::Attach(const void* owner, std::function<ModelGauges()> gauges) {
+  const MutexLock lock(registry_.families_->mutex);
+  owner_ = owner;
+  gauges_ = std::move(gauges);
+}
+
+void ModelMetrics::Detach(const void* owner) {
+  const MutexLock lock(registry_.families_->mutex);
+  if (owner_ == owner) gauges_ = nullptr;
+}
+
+MetricsRegistry::MetricsRegistry() : families_(std::make_unique<Families>()) {
+  families_->config_time.SetToCurrentTime();
+}
 
 MetricsRegistry::~MetricsRegistry() = default;
 
 std::unique_ptr<ModelMetrics> MetricsRegistry::AddModel(absl::string_view model,
                                                         absl::string_view version,
                                                         std::function<ModelGauges()> gauges) {
-  return std::unique_ptr<ModelMetrics>(new ModelMetrics(*this, model, version, std::move(gauges)));
+  std::unique_ptr<ModelMetrics> metrics(new ModelMetrics(*this, model, version));
+  if (gauges) metrics->Attach(nullptr, std::move(gauges));
+  return metrics;
+}
+
+void MetricsRegistry::CountConfigReload(ConfigReload result) {
+  families_->config_results[static_cast<size_t>(result)]->Increment();
+  if (result == ConfigReload::kOk) families_->config_time.SetToCurrentTime();
 }
 
 void MetricsRegistry::CountUnroutedRequest(absl::StatusCode code) {
@@ -229,6 +267,7 @@ std::string MetricsRegistry::Scrape() {
   {
     const MutexLock lock(families_->mutex);
     for (ModelMetrics* const model : families_->models) {
+      if (!model->gauges_) continue;
       const ModelGauges gauges = model->gauges_();
       ModelMetrics::Handles& handles = *model->handles_;
       handles.pending.Set(gauges.pending_requests);

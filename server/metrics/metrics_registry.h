@@ -18,6 +18,8 @@ namespace octet::server {
 
 class MetricsRegistry;
 
+enum class ConfigReload : uint8_t { kOk, kRejected, kFailed };
+
 // The values that a scrape reads from a model. Bytes are what is in memory now.
 struct ModelGauges {
   double pending_requests = 0;
@@ -27,7 +29,8 @@ struct ModelGauges {
   double scratchpad_bytes = 0;
 };
 
-// The series of one model version; gone from the registry when destroyed. Thread-safe.
+// The series of one model version; gone from the registry when destroyed. They go on when another
+// model takes the place of the one that was served under that version. Thread-safe.
 class ModelMetrics {
  public:
   ~ModelMetrics();
@@ -45,15 +48,25 @@ class ModelMetrics {
   // What is known once the model is ready.
   void SetLoaded(absl::string_view mode, double load_seconds, double quantization_seconds);
 
+  // A load that was to replace the model; what became of it.
+  void CountSwap(bool ok);
+
+  // `gauges` is called by scrapes, from their threads, until Detach() with the same owner or the
+  // next Attach(). It must not create or destroy ModelMetrics.
+  void Attach(const void* owner, std::function<ModelGauges()> gauges);
+  // Does nothing if another owner has been attached since.
+  void Detach(const void* owner);
+
  private:
   friend class MetricsRegistry;
   struct Handles;
-  ModelMetrics(MetricsRegistry& registry, absl::string_view model, absl::string_view version,
-               std::function<ModelGauges()> gauges);
+  ModelMetrics(MetricsRegistry& registry, absl::string_view model, absl::string_view version);
 
   MetricsRegistry& registry_;
   const std::unique_ptr<Handles> handles_;
-  const std::function<ModelGauges()> gauges_;
+  // Both guarded by the registry's mutex.
+  const void* owner_ = nullptr;
+  std::function<ModelGauges()> gauges_;
 };
 
 // Thread-safe. Outlives the ModelMetrics it makes.
@@ -65,13 +78,14 @@ class MetricsRegistry {
   MetricsRegistry(const MetricsRegistry&) = delete;
   MetricsRegistry& operator=(const MetricsRegistry&) = delete;
 
-  // `gauges` is called by scrapes, from their threads, until the ModelMetrics is destroyed. It must
-  // not create or destroy ModelMetrics.
+  // `gauges` as in Attach(), owned by nobody; may be empty.
   std::unique_ptr<ModelMetrics> AddModel(absl::string_view model, absl::string_view version,
-                                         std::function<ModelGauges()> gauges);
+                                         std::function<ModelGauges()> gauges = {});
 
   // A request that reached no model.
   void CountUnroutedRequest(absl::StatusCode code);
+
+  void CountConfigReload(ConfigReload result);
 
   void SetBuildInfo(absl::string_view version, absl::string_view isa, absl::string_view onednn);
 

@@ -84,6 +84,38 @@ TEST(MetricsRegistryTest, SeriesLeaveWithTheirModel) {
   EXPECT_THAT(text, HasSubstr("version=\"2\""));
 }
 
+TEST(MetricsRegistryTest, CountersGoOnWhenAModelReplacesAnother) {
+  MetricsRegistry registry;
+  const auto model = registry.AddModel("digits", "1");
+  const int first = 0;
+  const int second = 0;
+  model->Attach(&first, [] { return ModelGauges{.pending_requests = 1}; });
+  model->SetLoaded("int8", 1, 1);
+  model->CountRequest(absl::StatusCode::kOk, absl::ZeroDuration());
+  model->Attach(&second, [] { return ModelGauges{.pending_requests = 2}; });
+  model->SetLoaded("fp32", 1, 0);
+  model->CountSwap(true);
+  model->Detach(&first);
+  model->CountRequest(absl::StatusCode::kOk, absl::ZeroDuration());
+  const std::string text = registry.Scrape();
+  EXPECT_THAT(text, HasSubstr("code=\"OK\",model=\"digits\",version=\"1\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("octet_pending_requests{model=\"digits\",version=\"1\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("octet_model_info{mode=\"fp32\""));
+  EXPECT_THAT(text, Not(HasSubstr("octet_model_info{mode=\"int8\"")));
+  EXPECT_THAT(text, HasSubstr("octet_model_swap_total{model=\"digits\",result=\"ok\","
+                              "version=\"1\"} 1\n"));
+  model->SetLoaded("fp32", 1, 0);
+  EXPECT_THAT(registry.Scrape(), HasSubstr("octet_model_info{mode=\"fp32\""));
+}
+
+TEST(MetricsRegistryTest, CountsReloadsOfTheConfiguration) {
+  MetricsRegistry registry;
+  registry.CountConfigReload(ConfigReload::kRejected);
+  const std::string text = registry.Scrape();
+  EXPECT_THAT(text, HasSubstr("octet_config_reload_total{result=\"rejected\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("octet_config_reload_total{result=\"ok\"} 0\n"));
+}
+
 TEST(MetricsRegistryTest, ResidentMemoryIsThatOfThisProcess) {
   MetricsRegistry registry;
   const std::string text = registry.Scrape();

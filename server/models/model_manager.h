@@ -1,4 +1,5 @@
-// Loads models in the background, and finds the one that a request names.
+// Loads models in the background, replaces them while they are served, and finds the one that a
+// request names.
 
 #pragma once
 
@@ -19,10 +20,8 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "runtime/compiled_model.h"
-#include "server/batching/batch_queue.h"
 #include "server/metrics/metrics_registry.h"
-#include "server/models/model_repository.h"
-#include "server/models/model_version.h"
+#include "server/models/model_plan.h"
 #include "server/models/servable_model.h"
 
 namespace octet::server {
@@ -35,19 +34,6 @@ using ProgressFn = std::function<void(absl::string_view what)>;
 // From a file to a model that can run. Called on load threads.
 using ModelLoader = std::function<absl::StatusOr<std::shared_ptr<const runtime::CompiledModel>>(
     const ModelSource& source, const ProgressFn& progress)>;
-
-struct ModelSettings {
-  VersionSelection versions;
-  BatchingPolicy batching;
-};
-
-// A model that the configuration names. Without a path it is one of the repository's, and the entry
-// only overrides its settings.
-struct ConfiguredModel {
-  std::string name;
-  std::filesystem::path path;
-  ModelSettings settings;
-};
 
 struct ModelManagerOptions {
   std::filesystem::path repository;  // a folder, or one .onnx file; empty: none
@@ -68,7 +54,10 @@ struct ModelStatus {
   std::string name;
   std::string version;  // "" if no version is known
   ModelState state = ModelState::kLoading;
-  std::string reason;  // why it failed, or what its loader is doing
+  // Why it failed, or what its loader is doing. One that is ready may have a reason too: what
+  // became of a load that was to replace it.
+  std::string reason;
+  bool added_later = false;  // by Update(): readiness does not wait for it
 };
 
 // Thread-safe. Acquire() is on the way of every request: one short lock and one look-up.
@@ -80,8 +69,22 @@ class ModelManager {
                                                               MetricsRegistry& metrics);
 
   // Loads in the background, in the order of names. Called once. `on_change` is called on load
-  // threads after each load, and may be empty.
+  // threads after each load and each removal, and may be empty.
   void StartLoading(std::function<void()> on_change = {});
+
+  // Takes over what `options` say of the models to serve (repository, models, defaults, loader);
+  // the rest of them stays as it was. Versions whose fingerprint or file is another are loaded
+  // again in the background, one after the other: the old one serves until the new one is warm,
+  // then finishes what it has accepted; if the new one does not load, the old one stays. Versions
+  // that are new are loaded, those that are gone drain when the others have been loaded. The rest
+  // is not touched. Errors are PlanModels()', or Unavailable when closed, and leave everything as
+  // it was.
+  absl::Status Update(const ModelManagerOptions& options) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Loads all versions of a model again, changed or not. `done` is called once, here or on a load
+  // thread: NotFound if there is no such model, Unavailable when closed, else what the loads say.
+  using ReloadDone = std::function<void(const absl::Status&)>;
+  void Reload(absl::string_view name, ReloadDone done) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Waits for a load that is under way.
   ~ModelManager();
@@ -129,26 +132,65 @@ class ModelManager {
   void Drain() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  struct Version {
+  // A call of Reload(): tells its caller when the last version is loaded. Guarded by mutex_.
+  struct PendingReload {
+    int versions = 0;
+    absl::Status status;  // the first error
+    ReloadDone done;
+  };
+
+  // What one load goes by.
+  struct LoadOrder {
     ModelSource source;
     ModelSettings settings;
+    std::shared_ptr<const ModelLoader> loader;
+
+    bool SameAs(const LoadOrder& other) const {
+      return source.file == other.source.file && settings.fingerprint == other.settings.fingerprint;
+    }
+  };
+
+  // Guarded by mutex_.
+  struct Version {
+    LoadOrder wanted;
+    LoadOrder serving;  // what `servable` was loaded by
     ModelState state = ModelState::kLoading;
     std::string reason;
-    std::shared_ptr<ServableModel> servable;  // while ready or draining
+    std::shared_ptr<ServableModel> servable;              // while ready or draining
+    std::shared_ptr<ServableModel> replaced;              // until it has answered what it accepted
+    std::vector<std::shared_ptr<PendingReload>> reloads;  // that wait for the next load
+    bool loading = false;                                 // on a load thread
+    bool forced = false;                                  // to be loaded even if nothing changed
+    bool leaving = false;                                 // no longer wanted
+    bool added_later = false;
   };
+  using VersionPtr = std::shared_ptr<Version>;
   // By version, newest first.
-  using Versions = std::map<int64_t, Version, std::greater<>>;
+  using Versions = std::map<int64_t, VersionPtr, std::greater<>>;
 
   ModelManager(ModelManagerOptions options, MetricsRegistry& metrics);
 
-  void Add(const RepositoryModel& model, const ModelSettings& settings)
+  void Take(const std::vector<PlannedVersion>& plan, const ModelLoader& loader, bool added_later)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status AddAll() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Want(LoadOrder order, const std::string& problem, Version& version)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Queue(const VersionPtr& version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  VersionPtr NextToLoad() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   void RunLoads() ABSL_LOCKS_EXCLUDED(mutex_);
-  void Load(Version& version) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Load(const VersionPtr& version) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::shared_ptr<ServableModel> Publish(const LoadOrder& order,
+                                         absl::StatusOr<std::shared_ptr<ServableModel>> loaded,
+                                         Version& version) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Retire(const VersionPtr& version, std::shared_ptr<ServableModel> replaced)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void RemoveLeaving() ABSL_LOCKS_EXCLUDED(mutex_);
+  void FinishReloads(const std::vector<std::shared_ptr<PendingReload>>& reloads,
+                     const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
   void WarnOfLargeBatches(const ServableModel& model) const;
-  absl::StatusOr<std::shared_ptr<ServableModel>> LoadServable(const Version& version,
-                                                              const ProgressFn& progress);
+  absl::StatusOr<std::shared_ptr<ServableModel>> LoadServable(
+      const LoadOrder& order, const std::shared_ptr<ServableModel>& predecessor, bool background,
+      const ProgressFn& progress);
   std::vector<std::shared_ptr<ServableModel>> Servables() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   const ModelManagerOptions options_;
@@ -157,7 +199,8 @@ class ModelManager {
   mutable Mutex mutex_;
   mutable CondVar changed_;
   absl::flat_hash_map<std::string, Versions> models_ ABSL_GUARDED_BY(mutex_);
-  std::deque<Version*> to_load_ ABSL_GUARDED_BY(mutex_);
+  std::deque<VersionPtr> to_load_ ABSL_GUARDED_BY(mutex_);
+  bool remove_leaving_ ABSL_GUARDED_BY(mutex_) = false;
   int loading_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 

@@ -18,12 +18,13 @@ ServableModel::ServableModel(const ModelSource& source,
 
 ServableModel::~ServableModel() {
   if (scheduler_ != nullptr) scheduler_->Drain();
+  if (metrics_ != nullptr) metrics_->Detach(this);
 }
 
 absl::StatusOr<std::shared_ptr<ServableModel>> ServableModel::Start(
     const ModelSource& source, std::shared_ptr<const runtime::CompiledModel> model,
     const BatchingPolicy& policy, std::function<void(int stream)> on_stream_start,
-    MetricsRegistry& metrics) {
+    MetricsRegistry& metrics, std::shared_ptr<ServableModel> predecessor) {
   std::shared_ptr<ServableModel> servable(new ServableModel(source, model));
   ServableModel* const self = servable.get();
   SchedulerOptions options;
@@ -32,9 +33,33 @@ absl::StatusOr<std::shared_ptr<ServableModel>> ServableModel::Start(
   options.on_batch = [self](const BatchReport& report) { self->CountBatch(report); };
   OCTET_ASSIGN_OR_RETURN(servable->scheduler_,
                          BatchScheduler::Start(std::move(model), std::move(options)));
-  servable->metrics_ =
-      metrics.AddModel(servable->name_, servable->version_text_, [self] { return self->Gauges(); });
+  servable->metrics_ = predecessor != nullptr
+                           ? predecessor->metrics_
+                           : metrics.AddModel(servable->name_, servable->version_text_);
+  const MutexLock lock(servable->mutex_);
+  servable->predecessor_ = std::move(predecessor);
   return servable;
+}
+
+void ServableModel::EnterService(double load_seconds) {
+  const runtime::ModelSummary& summary = model_->summary();
+  metrics_->SetLoaded(summary.mode, load_seconds, summary.quantization_seconds);
+  metrics_->Attach(this, [this] { return Gauges(); });
+}
+
+void ServableModel::EndSuccession() {
+  std::shared_ptr<ServableModel> predecessor;
+  const MutexLock lock(mutex_);
+  predecessor.swap(predecessor_);
+  if (predecessor != nullptr) inherited_.Add(predecessor->statistics());
+}
+
+InferStatistics ServableModel::statistics() const {
+  InferStatistics sum = scheduler_->statistics();
+  const MutexLock lock(mutex_);
+  sum.Add(inherited_);
+  if (predecessor_ != nullptr) sum.Add(predecessor_->statistics());
+  return sum;
 }
 
 void ServableModel::CountBatch(const BatchReport& report) {

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/mutex.h"
 #include "runtime/compiled_model.h"
 #include "server/batching/batch_scheduler.h"
 #include "server/metrics/metrics_registry.h"
@@ -26,11 +27,18 @@ struct ModelSource {
 // Thread-safe.
 class ServableModel {
  public:
-  // Starts the model's streams and warms them up; errors are BatchScheduler::Start()'s.
+  // Starts the model's streams and warms them up; errors are BatchScheduler::Start()'s. With a
+  // `predecessor`, the model that it is to replace, its statistics and series go on.
   static absl::StatusOr<std::shared_ptr<ServableModel>> Start(
       const ModelSource& source, std::shared_ptr<const runtime::CompiledModel> model,
       const BatchingPolicy& policy, std::function<void(int stream)> on_stream_start,
-      MetricsRegistry& metrics);
+      MetricsRegistry& metrics, std::shared_ptr<ServableModel> predecessor = nullptr);
+
+  // From here on the gauges are this model's. `load_seconds` is what it took to get here.
+  void EnterService(double load_seconds);
+
+  // The predecessor has answered all that it accepted; lets go of it, and keeps what it counted.
+  void EndSuccession() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Drains. Not on a thread of the model's own: whoever started it calls Drain() first.
   ~ServableModel();
@@ -58,7 +66,7 @@ class ServableModel {
   void Drain() { scheduler_->Drain(); }
 
   int64_t waiting() const { return scheduler_->waiting(); }  // requests in the queue
-  InferStatistics statistics() const { return scheduler_->statistics(); }
+  InferStatistics statistics() const ABSL_LOCKS_EXCLUDED(mutex_);
   ModelMetrics& metrics() { return *metrics_; }
 
  private:
@@ -74,7 +82,11 @@ class ServableModel {
   // Scrapes read the scheduler, streams count into the metrics: whoever goes first must know. The
   // destructor joins the streams, then drops the metrics, then the scheduler.
   std::unique_ptr<BatchScheduler> scheduler_;
-  std::unique_ptr<ModelMetrics> metrics_;
+  std::shared_ptr<ModelMetrics> metrics_;  // also the predecessor's
+
+  mutable Mutex mutex_;
+  std::shared_ptr<ServableModel> predecessor_ ABSL_GUARDED_BY(mutex_);
+  InferStatistics inherited_ ABSL_GUARDED_BY(mutex_);  // of predecessors that are gone
 };
 
 }  // namespace octet::server

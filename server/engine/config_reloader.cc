@@ -61,7 +61,8 @@ void ConfigReloader::LogChanges(const Config& config) {
              {{"settings", restart_log_}});
 }
 
-absl::Status ConfigReloader::Take(const absl::StatusOr<std::string>& text) {
+absl::Status ConfigReloader::Take(const absl::StatusOr<std::string>& text,
+                                  const std::string& reload, ModelManager::ReloadDone done) {
   if (models_ == nullptr) return absl::UnavailableError("the server is starting");
   if (!text.ok()) return Refuse(ConfigReload::kRejected, text.status());
   absl::StatusOr<Config> resolved = Resolve(*text);
@@ -81,7 +82,7 @@ absl::Status ConfigReloader::Take(const absl::StatusOr<std::string>& text) {
     }
     entry = status.ok() ? std::next(entry) : overrides_.erase(entry);
   }
-  const absl::Status status = models_->Update(to_models_(overridden));
+  const absl::Status status = models_->Update(to_models_(overridden), reload, std::move(done));
   if (!status.ok()) return Refuse(ConfigReload::kFailed, status);
   config_ = std::move(config);
   metrics_->CountConfigReload(ConfigReload::kOk);
@@ -115,7 +116,6 @@ bool ConfigReloader::Knows(const std::string& model) const {
 
 void ConfigReloader::LoadModel(const std::string& model, const std::optional<std::string>& config,
                                ModelManager::ReloadDone done) {
-  ModelManager* models = nullptr;
   absl::Status status;
   {
     const MutexLock lock(mutex_);
@@ -129,17 +129,15 @@ void ConfigReloader::LoadModel(const std::string& model, const std::optional<std
     }
     if (status.ok()) status = SetOverride(model, config);
     if (status.ok()) {
-      status = Take(text);
+      status = Take(text, model, done);
       if (absl::IsInvalidArgument(status)) {
         status = absl::FailedPreconditionError(
             absl::StrCat("the server's configuration is not valid: ", status.message()));
       }
     }
     if (!status.ok()) overrides_ = previous;
-    models = models_;
   }
-  if (!status.ok()) return done(status);
-  models->Reload(model, std::move(done));
+  if (!status.ok()) done(status);
 }
 
 }  // namespace octet::server

@@ -92,51 +92,58 @@ void ModelManager::Take(const std::vector<PlannedVersion>& plan, const ModelLoad
   }
 }
 
-absl::Status ModelManager::Update(const ModelManagerOptions& options) {
+absl::Status ModelManager::Update(const ModelManagerOptions& options, absl::string_view reload,
+                                  ReloadDone done) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<PlannedVersion> plan,
                          PlanModels(options.repository, options.models, options.defaults));
+  absl::Status refused;
   {
     const MutexLock lock(mutex_);
     if (closed_) return absl::UnavailableError("the server is draining");
     Take(plan, options.loader, true);
+    if (done) refused = QueueReload(reload, done);
   }
   changed_.NotifyAll();
+  if (!refused.ok()) done(refused);
   return absl::OkStatus();
 }
 
 void ModelManager::Reload(absl::string_view name, ReloadDone done) {
-  absl::Status refused;
+  absl::Status refused = absl::UnavailableError("the server is draining");
   {
     const MutexLock lock(mutex_);
-    auto reload = std::make_shared<PendingReload>();
-    const auto found = models_.find(name);
-    if (found != models_.end()) {
-      for (const auto& [number, version] : found->second) {
-        if (version->leaving) continue;
-        if (version->wanted.source.file.empty()) {
-          refused = absl::FailedPreconditionError(version->reason);
-          continue;
-        }
-        version->forced = true;
-        version->reloads.push_back(reload);
-        if (version->state == ModelState::kUnloaded) version->state = ModelState::kLoading;
-        Queue(version);
-        ++reload->versions;
-      }
-    }
-    if (closed_) refused = absl::UnavailableError("the server is draining");
-    if (reload->versions == 0 && refused.ok()) {
-      refused = absl::NotFoundError(absl::StrCat("model ", Quote(name), " is not on this server"));
-    }
-    if (refused.ok()) {
-      reload->done = std::move(done);
-    } else if (reload->versions > 0) {
-      // The others are loaded all the same; the caller hears of what is wrong at once.
-      reload->done = [](const absl::Status&) {};
-    }
+    if (!closed_) refused = QueueReload(name, done);
   }
   changed_.NotifyAll();
   if (!refused.ok()) done(refused);
+}
+
+absl::Status ModelManager::QueueReload(absl::string_view name, const ReloadDone& done) {
+  const auto found = models_.find(name);
+  std::vector<VersionPtr> versions;
+  if (found != models_.end()) {
+    for (const auto& [number, version] : found->second) {
+      if (version->leaving) continue;
+      if (version->wanted.source.file.empty()) {
+        return absl::FailedPreconditionError(absl::StrCat(
+            "model ", Quote(name), " version ", VersionText(number), ": ", version->reason));
+      }
+      versions.push_back(version);
+    }
+  }
+  if (versions.empty()) {
+    return absl::NotFoundError(absl::StrCat("model ", Quote(name), " is not on this server"));
+  }
+  const auto reload = std::make_shared<PendingReload>();
+  reload->versions = static_cast<int>(versions.size());
+  reload->done = done;
+  for (const VersionPtr& version : versions) {
+    version->forced = true;
+    version->reloads.push_back(reload);
+    if (version->state == ModelState::kUnloaded) version->state = ModelState::kLoading;
+    Queue(version);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::shared_ptr<ServableModel>> ModelManager::Acquire(

@@ -79,11 +79,15 @@ class ModelManager {
   // that are new are loaded, those that are gone drain when the others have been loaded. The rest
   // is not touched. Errors are PlanModels()', or Unavailable when closed, and leave everything as
   // it was.
-  absl::Status Update(const ModelManagerOptions& options) ABSL_LOCKS_EXCLUDED(mutex_);
+  // With `done`, the model `reload` is then loaded again as by Reload(); `done` is called only if
+  // this returns OK.
+  using ReloadDone = std::function<void(const absl::Status&)>;
+  absl::Status Update(const ModelManagerOptions& options, absl::string_view reload = "",
+                      ReloadDone done = {}) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Loads all versions of a model again, changed or not. `done` is called once, here or on a load
-  // thread: NotFound if there is no such model, Unavailable when closed, else what the loads say.
-  using ReloadDone = std::function<void(const absl::Status&)>;
+  // thread: NotFound if there is no such model, FailedPrecondition if its files are not there,
+  // Unavailable when closed, else what the loads say.
   void Reload(absl::string_view name, ReloadDone done) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Waits for a load that is under way.
@@ -173,6 +177,8 @@ class ModelManager {
   void Take(const std::vector<PlannedVersion>& plan, const ModelLoader& loader, bool added_later)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Want(LoadOrder order, const std::string& problem, Version& version)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status QueueReload(absl::string_view name, const ReloadDone& done)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Queue(const VersionPtr& version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   VersionPtr NextToLoad() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -55,9 +55,12 @@ class Server:
 
 
 @contextmanager
-def serve(folder: Path, yaml: str, ready: bool = True) -> Iterator[Server]:
-    config = folder / "octet.yaml"
-    config.write_text(yaml + "\nserver: {address: 127.0.0.1, grpc_port: 0, http_port: 0}\n")
+def serve(folder: Path, yaml: str | None, ready: bool = True,
+          file: Path | None = None) -> Iterator[Server]:
+    """Serves what `yaml` says, without a section `server`, or the configuration in `file`."""
+    config = file or folder / "octet.yaml"
+    if yaml is not None:
+        config.write_text(yaml + "\nserver: {address: 127.0.0.1, grpc_port: 0, http_port: 0}\n")
     log = (folder / "server.log").open("w")
     process = subprocess.Popen([os.environ["OCTET_BINARY"], "serve", "--config", str(config)],
                                stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT)

@@ -85,6 +85,34 @@ TEST_F(InferExchangeTest, ReplyNamesWhatRan) {
   EXPECT_THAT(Values<float>(response->raw_output_contents(1)), ElementsAre(20));
 }
 
+// A request may find a model that is replaced before the request is queued.
+TEST_F(InferExchangeTest, NoRequestNoticesThatModelsAreReplaced) {
+  const std::string request = SumsRequest("sums", {1, 2, 3, 4}).SerializeAsString();
+  std::atomic<bool> stop = false;
+  std::atomic<uint64_t> sent = 0;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&] {
+      while (!stop) {
+        ++sent;
+        const auto response = Infer(request);
+        ASSERT_TRUE(response.ok()) << response.status();
+        EXPECT_THAT(Values<float>(response->raw_output_contents(1)), ElementsAre(20));
+      }
+    });
+  }
+  for (int i = 0; i < 100; ++i) {
+    std::promise<absl::Status> loaded;
+    manager_->Reload("sums", [&](const absl::Status& status) { loaded.set_value(status); });
+    EXPECT_TRUE(loaded.get_future().get().ok());
+  }
+  stop = true;
+  for (std::thread& client : clients) client.join();
+  const InferStatistics statistics = (*manager_->Acquire("sums", ""))->statistics();
+  EXPECT_EQ(statistics.succeeded, sent);
+  EXPECT_EQ(statistics.failed, 0u);
+}
+
 TEST_F(InferExchangeTest, LargeOutputsAreHandedOnInTheirPlace) {
   const std::vector<runtime::TensorSpec> outputs = {{"a", DataType::kUint8, {kUnknownDim}},
                                                     {"b", DataType::kUint8, {kUnknownDim}}};

@@ -28,6 +28,8 @@ inline constexpr std::array<absl::string_view, 2> kModel = {"model", "version"};
 inline constexpr std::array<absl::string_view, 3> kModelCode = {"model", "version", "code"};
 inline constexpr std::array<absl::string_view, 3> kModelKind = {"model", "version", "kind"};
 inline constexpr std::array<absl::string_view, 3> kModelMode = {"model", "version", "mode"};
+inline constexpr std::array<absl::string_view, 3> kModelMetric = {"model", "version", "metric"};
+inline constexpr std::array<absl::string_view, 3> kModelVerdict = {"model", "version", "verdict"};
 inline constexpr std::array<absl::string_view, 3> kBuild = {"version", "isa", "onednn"};
 }  // namespace metric_labels
 
@@ -153,6 +155,36 @@ inline constexpr MetricDef kModelInfo{.type = MetricDef::Type::kGauge,
                                       .help = "1 for every served model; mode is fp32 or int8.",
                                       .labels = metric_labels::kModelMode};
 
+inline constexpr MetricDef kOutputSqnr{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_output_sqnr_db",
+    .help =
+        "Signal to quantization noise of the served model's outputs, in dB, measured while it was "
+        "loaded; 99 is no noise. Absent where nothing was measured.",
+    .labels = metric_labels::kModel};
+
+inline constexpr MetricDef kAccuracy{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_accuracy",
+    .help =
+        "What the accuracy target is held against, measured while the model was loaded: metric is "
+        "quantization.accuracy.metric, or top1_loss. Absent where nothing was measured.",
+    .labels = metric_labels::kModelMetric};
+
+inline constexpr MetricDef kAccuracyTarget{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_accuracy_target",
+    .help = "What was asked: the least, of relative_error and top1_loss the most.",
+    .labels = metric_labels::kModelMetric};
+
+inline constexpr MetricDef kAccuracyVerdict{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_accuracy_verdict",
+    .help =
+        "1 for the verdict on a quantized model: met, best_effort (the target is missed) or "
+        "unverified (too little data to say).",
+    .labels = metric_labels::kModelVerdict};
+
 inline constexpr MetricDef kResidentBytes{
     .type = MetricDef::Type::kGauge,
     .name = "octet_process_resident_bytes",
@@ -170,6 +202,7 @@ inline constexpr std::array kCatalog = {
     &kRequests,       &kInferenceCount, &kExecutions,     &kPendingRequests, &kBatchSize,
     &kRequestSeconds, &kQueueSeconds,   &kComputeSeconds, &kLoadSeconds,     &kQuantizationSeconds,
     &kWeightBytes,    &kSavedBytes,     &kArenaBytes,     &kScratchpadBytes, &kModelInfo,
-    &kResidentBytes,  &kBuildInfo};
+    &kOutputSqnr,     &kAccuracy,       &kAccuracyTarget, &kAccuracyVerdict, &kResidentBytes,
+    &kBuildInfo};
 
 }  // namespace octet::server

@@ -89,6 +89,10 @@ struct MetricsRegistry::Families {
   prometheus::Family<prometheus::Gauge>& arena_bytes = GaugeFamily(registry, kArenaBytes);
   prometheus::Family<prometheus::Gauge>& scratchpad_bytes = GaugeFamily(registry, kScratchpadBytes);
   prometheus::Family<prometheus::Gauge>& model_info = GaugeFamily(registry, kModelInfo);
+  prometheus::Family<prometheus::Gauge>& output_sqnr = GaugeFamily(registry, kOutputSqnr);
+  prometheus::Family<prometheus::Gauge>& accuracy = GaugeFamily(registry, kAccuracy);
+  prometheus::Family<prometheus::Gauge>& accuracy_target = GaugeFamily(registry, kAccuracyTarget);
+  prometheus::Family<prometheus::Gauge>& accuracy_verdict = GaugeFamily(registry, kAccuracyVerdict);
   prometheus::Family<prometheus::Gauge>& resident_bytes = GaugeFamily(registry, kResidentBytes);
   prometheus::Family<prometheus::Gauge>& build_info = GaugeFamily(registry, kBuildInfo);
   prometheus::Gauge& resident = resident_bytes.Add({});
@@ -133,7 +137,21 @@ struct ModelMetrics::Handles {
   prometheus::Gauge& saved_bytes = families.saved_bytes.Add(labels);
   prometheus::Gauge& arena_bytes = families.arena_bytes.Add(labels);
   prometheus::Gauge& scratchpad_bytes = families.scratchpad_bytes.Add(labels);
-  std::atomic<prometheus::Gauge*> info = nullptr;
+  // Series that only some models have; added before the model is served.
+  struct LoadedGauge {
+    prometheus::Family<prometheus::Gauge>* family;
+    prometheus::Gauge* gauge;
+  };
+  Mutex mutex;
+  std::vector<LoadedGauge> loaded ABSL_GUARDED_BY(mutex);
+
+  void SetOnce(prometheus::Family<prometheus::Gauge>& family, const prometheus::Labels& with,
+               double value) {
+    prometheus::Gauge& gauge = family.Add(with);
+    gauge.Set(value);
+    const MutexLock lock(mutex);
+    loaded.push_back({&family, &gauge});
+  }
 
  private:
   prometheus::Histogram& AddHistogram(prometheus::Family<prometheus::Histogram>& family,
@@ -175,7 +193,8 @@ ModelMetrics::~ModelMetrics() {
   families.saved_bytes.Remove(&handles_->saved_bytes);
   families.arena_bytes.Remove(&handles_->arena_bytes);
   families.scratchpad_bytes.Remove(&handles_->scratchpad_bytes);
-  if (handles_->info.load() != nullptr) families.model_info.Remove(handles_->info.load());
+  const MutexLock loaded_lock(handles_->mutex);
+  for (const Handles::LoadedGauge& loaded : handles_->loaded) loaded.family->Remove(loaded.gauge);
 }
 
 void ModelMetrics::CountRequest(absl::StatusCode code, absl::Duration duration) {
@@ -194,14 +213,26 @@ void ModelMetrics::CountRequestOfRun(absl::Duration queue, absl::Duration comput
   handles_->compute_seconds.Observe(absl::ToDoubleSeconds(compute));
 }
 
-void ModelMetrics::SetLoaded(absl::string_view mode, double load_seconds,
-                             double quantization_seconds) {
-  handles_->load_seconds.Set(load_seconds);
-  handles_->quantization_seconds.Set(quantization_seconds);
-  prometheus::Gauge& info = handles_->families.model_info.Add(
-      LabelsOf(kModelInfo, {handles_->model, handles_->version, mode}));
-  info.Set(1);
-  handles_->info = &info;
+void ModelMetrics::SetLoaded(const LoadedModel& loaded) {
+  Handles& handles = *handles_;
+  MetricsRegistry::Families& families = handles.families;
+  const auto labels = [&](const MetricDef& metric, absl::string_view value) {
+    return LabelsOf(metric, {handles.model, handles.version, value});
+  };
+  handles.load_seconds.Set(loaded.load_seconds);
+  handles.quantization_seconds.Set(loaded.quantization_seconds);
+  handles.SetOnce(families.model_info, labels(kModelInfo, loaded.mode), 1);
+  if (loaded.accuracy_verdict.empty()) return;
+  const std::string& metric = loaded.accuracy_metric;
+  handles.SetOnce(families.accuracy_verdict, labels(kAccuracyVerdict, loaded.accuracy_verdict), 1);
+  handles.SetOnce(families.accuracy_target, labels(kAccuracyTarget, metric),
+                  loaded.accuracy_target);
+  if (loaded.accuracy) {
+    handles.SetOnce(families.accuracy, labels(kAccuracy, metric), *loaded.accuracy);
+  }
+  if (loaded.output_sqnr_db) {
+    handles.SetOnce(families.output_sqnr, handles.labels, *loaded.output_sqnr_db);
+  }
 }
 
 MetricsRegistry::MetricsRegistry() : families_(std::make_unique<Families>()) {}

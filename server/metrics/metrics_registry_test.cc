@@ -19,11 +19,22 @@ ModelGauges Gauges() {
           .scratchpad_bytes = 20};
 }
 
+LoadedModel Loaded() {
+  return {.mode = "int8",
+          .load_seconds = 2.5,
+          .quantization_seconds = 1.5,
+          .accuracy_verdict = "met",
+          .accuracy_metric = "cosine",
+          .accuracy_target = 0.99,
+          .accuracy = 0.995,
+          .output_sqnr_db = 23};
+}
+
 TEST(MetricsRegistryTest, EveryMetricOfTheCatalogIsServed) {
   MetricsRegistry registry;
   registry.SetBuildInfo("1.2.3", "avx512_core_vnni", "3.7.2");
   const auto model = registry.AddModel("digits", "1", Gauges);
-  model->SetLoaded("int8", 2.5, 1.5);
+  model->SetLoaded(Loaded());
   const std::string text = registry.Scrape();
   for (const MetricDef* metric : kCatalog) {
     const absl::string_view type = metric->type == MetricDef::Type::kCounter ? "counter"
@@ -76,12 +87,36 @@ TEST(MetricsRegistryTest, SeriesLeaveWithTheirModel) {
   MetricsRegistry registry;
   auto first = registry.AddModel("digits", "1", Gauges);
   const auto second = registry.AddModel("digits", "2", Gauges);
-  first->SetLoaded("int8", 1, 1);
+  first->SetLoaded(Loaded());
   first->CountRequest(absl::StatusCode::kUnavailable, absl::ZeroDuration());
   first.reset();
   const std::string text = registry.Scrape();
   EXPECT_THAT(text, Not(HasSubstr("version=\"1\"")));
   EXPECT_THAT(text, HasSubstr("version=\"2\""));
+}
+
+TEST(MetricsRegistryTest, AccuracyIsShownWhereThereIsAVerdict) {
+  MetricsRegistry registry;
+  const auto int8 = registry.AddModel("int8", "1", Gauges);
+  const auto unverified = registry.AddModel("unverified", "1", Gauges);
+  const auto fp32 = registry.AddModel("fp32", "1", Gauges);
+  int8->SetLoaded(Loaded());
+  unverified->SetLoaded(
+      {.mode = "int8", .accuracy_verdict = "unverified", .accuracy_metric = "sqnr"});
+  fp32->SetLoaded({.mode = "fp32"});
+  const std::string text = registry.Scrape();
+  EXPECT_THAT(text, HasSubstr("octet_model_accuracy{metric=\"cosine\",model=\"int8\","
+                              "version=\"1\"} 0.995\n"));
+  EXPECT_THAT(text, HasSubstr("octet_model_accuracy_target{metric=\"cosine\",model=\"int8\","
+                              "version=\"1\"} 0.99\n"));
+  EXPECT_THAT(text, HasSubstr("octet_model_accuracy_verdict{model=\"int8\",verdict=\"met\","
+                              "version=\"1\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("octet_model_output_sqnr_db{model=\"int8\",version=\"1\"} 23\n"));
+  EXPECT_THAT(text, HasSubstr("octet_model_accuracy_verdict{model=\"unverified\","
+                              "verdict=\"unverified\",version=\"1\"} 1\n"));
+  EXPECT_THAT(text, Not(HasSubstr("octet_model_output_sqnr_db{model=\"unverified\"")));
+  EXPECT_THAT(text, Not(HasSubstr("metric=\"sqnr\",model=\"unverified\",version=\"1\"} 99")));
+  EXPECT_THAT(text, Not(HasSubstr("octet_model_accuracy_target{metric=\"\"")));
 }
 
 TEST(MetricsRegistryTest, ResidentMemoryIsThatOfThisProcess) {

@@ -200,7 +200,7 @@ void ModelManager::Load(Version& version) {
 
   if (servable.ok()) {
     const runtime::ModelSummary& summary = (*servable)->model().summary();
-    (*servable)->metrics().SetLoaded(summary.mode, seconds, summary.quantization_seconds);
+    (*servable)->metrics().SetLoaded(LoadedFrom(summary, seconds));
     LogReady(**servable, seconds);
     WarnOfLargeBatches(**servable);
   } else {

@@ -173,6 +173,26 @@ TEST(SearchPrecisions, DecisionsAreCountedNotEstimated) {
   EXPECT_EQ(result->precisions[3], kFloat);
 }
 
+TEST(SearchPrecisions, AWrongOrderIsMadeUpForOneByOne) {
+  // Alone, layer 5 looks harmless; in the network it does all the harm. Only three may move.
+  std::vector<SearchLayer> layers(9, SearchLayer{"layer", 1, {kInt8, kFloat}});
+  const auto measure = [](const std::vector<Precision>& precisions,
+                          size_t) -> absl::StatusOr<AccuracyValues> {
+    double noise = 0;
+    for (size_t i = 0; i < precisions.size(); ++i) {
+      if (precisions[i] == kInt8) noise += i == 5 ? 1e-6 : 1e-4;
+    }
+    if (precisions[5] == kInt8 && noise > 5e-4) noise += 0.1;
+    return AccuracyValues{
+        .samples = 8, .sqnr_db = -10 * std::log10(noise), .relative_error = std::sqrt(noise)};
+  };
+  const auto start = measure(std::vector<Precision>(9, kInt8), 0);
+  const auto result = SearchPrecisions(layers, *start, Target(20, 0.34), measure);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(Holds(Target(20).target, result->values));
+  EXPECT_EQ(result->precisions[5], kFloat);
+}
+
 TEST(SearchPrecisions, ErrorsOfTheMeasurementComeThrough) {
   const std::vector<SearchLayer> layers(4, SearchLayer{"layer", 1, {kInt8, kFloat}});
   const auto result =

@@ -210,7 +210,6 @@ class ModelQuantizer {
     const SearchOptions search{.target = options_.accuracy,
                                .max_float_fraction = options_.max_float_fraction,
                                .seconds = options_.search_seconds,
-                               .sensitivity_samples = SensitivitySamples(),
                                .progress = options_.progress};
     OCTET_ASSIGN_OR_RETURN(const SearchResult found,
                            SearchPrecisions(SearchLayers(), accuracy.values, search, measure));
@@ -230,13 +229,6 @@ class ModelQuantizer {
           options_.search_seconds, found.attempts));
     }
     return absl::OkStatus();
-  }
-
-  // One of many outputs says as much as several of few.
-  size_t SensitivitySamples() const {
-    int64_t elements = 0;
-    for (const Tensor& output : exact_[0]) elements += output.size();
-    return elements >= 4096 ? 1 : 2;
   }
 
   // Matrix products may take their ranges token by token, which stays int8; convolutions not, since

@@ -207,8 +207,7 @@ absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
       validation.samples.empty() ? HoldOut(data, quantization.held_out_share).calibrating
                                  : data.samples;
   OCTET_ASSIGN_OR_RETURN(const SmoothingReport report,
-                         SmoothActivations(graph, calibrating,
-                                           quantization.smoothing_alpha));
+                         SmoothActivations(graph, calibrating, quantization.smoothing_alpha));
   if (report.activations == 0) return std::vector<std::string>();
   return std::vector<std::string>{absl::StrCat(
       "smooth_quant(",
@@ -355,7 +354,6 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
   LoadOptions again = options;
   again.progress = nullptr;
   again.self_check = false;
-  again.validation_path.clear();
   again.quantization.layers = std::move(model.layer_rules);
   if (model.quantization) again.quantization.decided = DecisionsOf(*model.quantization);
   again.reread = std::move(model.files);

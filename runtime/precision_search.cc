@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <iterator>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -95,13 +96,26 @@ class Search {
 
   double Noise() const { return best_.values.relative_error * best_.values.relative_error; }
 
+  // What moving a layer to float32 gains for what it costs; even the smallest layer costs
+  // something.
+  double NoiseByCost(const LayerNoise& layer) const {
+    const auto total = static_cast<double>(total_macs_);
+    return layer.noise / (static_cast<double>(layers_[layer.layer].macs) + total / 200 + 1);
+  }
+
   // Entries of order_ that may move up to `rung`; to float32 as many as the budget has room for.
   std::vector<size_t> Candidates(Precision rung) const {
     double room = rung == Precision::kFloat32
                       ? options_.max_float_fraction * static_cast<double>(total_macs_)
                       : HUGE_VAL;
-    std::vector<size_t> candidates;
-    for (size_t i = 0; i < order_.size(); ++i) {
+    std::vector<size_t> candidates, order(order_.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    if (rung == Precision::kFloat32) {  // which alone is slower; the others stay int8
+      std::stable_sort(order.begin(), order.end(), [this](size_t a, size_t b) {
+        return NoiseByCost(order_[a]) > NoiseByCost(order_[b]);
+      });
+    }
+    for (const size_t i : order) {
       const SearchLayer& layer = layers_[order_[i].layer];
       const auto& ladder = layer.ladder;
       const auto now = std::find(ladder.begin(), ladder.end(), best_.precisions[order_[i].layer]);
@@ -183,13 +197,16 @@ class Search {
     return absl::OkStatus();
   }
 
-  // The layers above their first precision, those whose move gained least first.
+  // The layers above their first precision, those whose move gained least for its cost first.
   std::vector<size_t> Moved() const {
     std::vector<size_t> moved;
     for (size_t i = order_.size(); i > 0; --i) {
       const size_t layer = order_[i - 1].layer;
       if (best_.precisions[layer] != layers_[layer].ladder.front()) moved.push_back(i - 1);
     }
+    std::stable_sort(moved.begin(), moved.end(), [this](size_t a, size_t b) {
+      return NoiseByCost(order_[a]) < NoiseByCost(order_[b]);
+    });
     return moved;
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
@@ -19,7 +20,12 @@ namespace {
 namespace fs = std::filesystem;
 
 // A set of arrays, one per model input, all with the same number of samples.
-using Arrays = std::vector<Tensor>;
+struct Arrays {
+  std::vector<Tensor> inputs;
+  std::optional<std::vector<int64_t>> labels;
+};
+
+using NamedArrays = std::vector<std::pair<std::string, Tensor>>;
 
 Tensor ToEngineType(const Tensor& tensor) {
   if (ComputeType(tensor.dtype()) == tensor.dtype()) return tensor;
@@ -59,6 +65,28 @@ absl::StatusOr<Tensor> Rows(const Tensor& array, int64_t first, int64_t rows) {
   return sample;
 }
 
+bool IsIntegral(DataType type) {
+  return type == DataType::kInt8 || type == DataType::kUint8 || type == DataType::kInt16 ||
+         type == DataType::kUint16 || type == DataType::kInt32 || type == DataType::kUint32 ||
+         type == DataType::kInt64 || type == DataType::kUint64;
+}
+
+// [N] or [N, 1] integers.
+absl::StatusOr<std::vector<int64_t>> Labels(const Tensor& array, size_t samples) {
+  const Shape& shape = array.shape();
+  const bool flat = shape.size() == 1 || (shape.size() == 2 && shape[1] == 1);
+  if (!IsIntegral(array.dtype()) || !flat || shape[0] != static_cast<int64_t>(samples)) {
+    return absl::InvalidArgumentError(absl::StrCat("labels: expected ", samples,
+                                                   " integers, the array is ", Name(array.dtype()),
+                                                   " of shape ", ToText(shape)));
+  }
+  std::vector<int64_t> labels;
+  VisitType(array.dtype(), [&]<typename T>() {
+    for (const T label : array.As<T>()) labels.push_back(static_cast<int64_t>(label));
+  });
+  return labels;
+}
+
 class Reader {
  public:
   Reader(const std::vector<TensorSpec>& inputs, bool batchable)
@@ -84,11 +112,15 @@ class Reader {
   }
 
   // An even choice of at most `most` samples.
-  absl::StatusOr<std::vector<std::vector<Tensor>>> Take(size_t most) const {
+  absl::StatusOr<CalibrationData> Take(size_t most) const {
     size_t total = 0;
-    for (const Arrays& arrays : sets_) total += SamplesIn(arrays);
+    bool labelled = true;
+    for (const Arrays& arrays : sets_) {
+      total += SamplesIn(arrays);
+      labelled = labelled && arrays.labels.has_value();
+    }
     const size_t wanted = std::min(total, most);
-    std::vector<std::vector<Tensor>> samples;
+    CalibrationData data;
     size_t seen = 0;
     for (const Arrays& arrays : sets_) {
       const int64_t rows = batchable_ ? 1 : inputs_[0].shape[0];
@@ -96,30 +128,41 @@ class Reader {
         // The sample is taken when its share of `wanted` reaches the next whole number.
         if ((seen + 1) * wanted / total == seen * wanted / total) continue;
         std::vector<Tensor> sample;
-        for (const Tensor& array : arrays) {
+        for (const Tensor& array : arrays.inputs) {
           const int64_t step = batchable_ || rows == kUnknownDim ? 1 : rows;
           OCTET_ASSIGN_OR_RETURN(Tensor part, Rows(array, static_cast<int64_t>(s) * step, step));
           sample.push_back(std::move(part));
         }
-        samples.push_back(std::move(sample));
+        data.samples.push_back(std::move(sample));
+        if (labelled) data.labels.push_back((*arrays.labels)[s]);
       }
     }
-    return samples;
+    return data;
   }
 
  private:
   size_t SamplesIn(const Arrays& arrays) const {
     const int64_t first = inputs_[0].shape.empty() ? 1 : inputs_[0].shape[0];
     const int64_t rows = batchable_ || first == kUnknownDim ? 1 : std::max<int64_t>(first, 1);
-    return static_cast<size_t>(arrays[0].shape()[0] / rows);
+    return static_cast<size_t>(arrays.inputs[0].shape()[0] / rows);
   }
 
-  absl::Status Add(const std::vector<std::pair<std::string, Tensor>>& named,
-                   const std::string& file) {
+  bool IsInput(absl::string_view name) const {
+    return std::any_of(inputs_.begin(), inputs_.end(),
+                       [&](const TensorSpec& spec) { return spec.name == name; });
+  }
+
+  absl::Status Add(const NamedArrays& named, const std::string& file) {
+    const auto labels = std::find_if(named.begin(), named.end(), [&](const auto& array) {
+      return (array.first == "labels" || array.first == "label") && !IsInput(array.first);
+    });
+    const size_t others = named.size() - (labels == named.end() ? 0 : 1);
     Arrays arrays;
     for (const TensorSpec& spec : inputs_) {
       const auto found = std::find_if(named.begin(), named.end(), [&](const auto& array) {
-        return array.first == spec.name || (inputs_.size() == 1 && named.size() == 1);
+        const bool is_labels = labels != named.end() && &array == &*labels;
+        const bool only = inputs_.size() == 1 && others == 1 && !is_labels;
+        return array.first == spec.name || only;
       });
       if (found == named.end()) {
         return absl::InvalidArgumentError(
@@ -127,11 +170,16 @@ class Reader {
       }
       absl::StatusOr<Tensor> fitted = Fitted(found->second, spec);
       if (!fitted.ok()) return Annotate(fitted.status(), file);
-      if (!arrays.empty() && fitted->shape()[0] != arrays[0].shape()[0]) {
+      if (!arrays.inputs.empty() && fitted->shape()[0] != arrays.inputs[0].shape()[0]) {
         return absl::InvalidArgumentError(
             absl::StrCat(file, ": the arrays have different numbers of samples"));
       }
-      arrays.push_back(*std::move(fitted));
+      arrays.inputs.push_back(*std::move(fitted));
+    }
+    if (labels != named.end()) {
+      absl::StatusOr<std::vector<int64_t>> classes = Labels(labels->second, SamplesIn(arrays));
+      if (!classes.ok()) return Annotate(classes.status(), file);
+      arrays.labels = *std::move(classes);
     }
     sets_.push_back(std::move(arrays));
     return absl::OkStatus();
@@ -153,7 +201,7 @@ class Reader {
   }
 
   absl::Status ReadTestData(const fs::path& folder) {
-    std::vector<std::pair<std::string, Tensor>> arrays;
+    NamedArrays arrays;
     for (size_t i = 0; i < inputs_.size(); ++i) {
       const fs::path path = folder / absl::StrCat("input_", i, ".pb");
       OCTET_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path.string()));
@@ -177,8 +225,8 @@ absl::StatusOr<CalibrationData> ReadCalibrationData(const std::string& path,
   if (inputs.empty()) return absl::InvalidArgumentError("the model has no inputs to calibrate");
   Reader reader(inputs, batchable);
   OCTET_RETURN_IF_ERROR(reader.Read(path));
-  CalibrationData data{.source = path};
-  OCTET_ASSIGN_OR_RETURN(data.samples, reader.Take(max_samples));
+  OCTET_ASSIGN_OR_RETURN(CalibrationData data, reader.Take(max_samples));
+  data.source = path;
   if (data.samples.empty()) {
     return absl::NotFoundError(absl::StrCat("calibration data: no samples in ", path));
   }

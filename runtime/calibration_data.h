@@ -15,12 +15,16 @@ struct CalibrationData {
   // Each sample has one tensor per model input, in the model's order and the engine's types; the
   // first dimension is 1 for a model that batches.
   std::vector<std::vector<Tensor>> samples;
+  // One class for each sample; empty if they have none. Measuring needs them, calibrating does not.
+  std::vector<int64_t> labels;
   std::string source;  // for reports: the path it came from
 };
 
 // Reads `path`: a .npz file (arrays named as the inputs, samples along the first dimension), a .npy
 // file (models with one input), a folder of those, or a folder of ONNX test data (test_data_set_N
-// folders of input_I.pb). At most `max_samples`, spread evenly over what is there.
+// folders of input_I.pb). At most `max_samples`, spread evenly over what is there. In a .npz file,
+// an array `labels` (or `label`) of integers that is no input has the classes of the samples; they
+// are kept if every file has them.
 //   NotFound         nothing there
 //   InvalidArgument  damaged, or not fitting the model's inputs; the message names file and array
 absl::StatusOr<CalibrationData> ReadCalibrationData(const std::string& path,

@@ -159,5 +159,28 @@ TEST_F(CalibrationDataTest, LiesBesideTheModel) {
   EXPECT_EQ(CalibrationBeside(model), (folder_.path() / "calibration").string());
 }
 
+TEST_F(CalibrationDataTest, LabelsGoWithTheSamples) {
+  EXPECT_TRUE(
+      WriteZip((folder_.path() / "a.npz").string(),
+               {{"x.npy", Npy(Rows<float>(6, 3), "<f4")},
+                {"labels.npy", Npy(Tensor::Of<int64_t>({6}, {5, 6, 7, 8, 9, 10}), "<i8")}}));
+  const auto data = Read("a.npz", 3);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_THAT(FirstElements(*data), ElementsAre(1, 3, 5));
+  EXPECT_THAT(data->labels, ElementsAre(6, 8, 10));
+  // Not every file has some.
+  folder_.Write("b.npy", Npy(Rows<float>(1, 3), "<f4"));
+  EXPECT_TRUE(Read()->labels.empty());
+}
+
+TEST_F(CalibrationDataTest, LabelsAreOneIntegerForEachSample) {
+  const std::string x = Npy(Rows<float>(2, 3), "<f4");
+  EXPECT_THAT(
+      ErrorOf({{"x.npy", x}, {"label.npy", Npy(Tensor::Of<int32_t>({3}, {1, 2, 3}), "<i4")}}),
+      HasSubstr("expected 2 integers"));
+  EXPECT_THAT(ErrorOf({{"x.npy", x}, {"labels.npy", Npy(Tensor::Of<float>({2}, {1, 2}), "<f4")}}),
+              HasSubstr("expected 2 integers"));
+}
+
 }  // namespace
 }  // namespace octet::runtime

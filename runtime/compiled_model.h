@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -47,6 +48,15 @@ struct MemoryLedger {
   size_t scratchpad_bytes = 0;      // kernels' temporary memory, all contexts
 };
 
+// Whether a quantized model is as accurate as was asked.
+struct ModelAccuracy {
+  std::string verdict;             // "met", "best_effort", "unverified"; empty: nothing was asked
+  std::string metric;              // "sqnr", "cosine", ..., "top1_loss"
+  double target = 0;               // dB for sqnr, else 0 to 1
+  std::optional<double> measured;  // of what is served
+  std::string description;         // all of it and why, for people
+};
+
 // What happened to a model between its file and its kernels, for logs and metrics.
 struct ModelSummary {
   std::string mode;                 // "fp32" or "int8"
@@ -54,8 +64,9 @@ struct ModelSummary {
   double quantization_seconds = 0;  // of these, calibration and quantization
   double int8_mac_share = 0;        // multiply-accumulates done in int8, 0 to 1
   double output_sqnr_db = 0;        // against float32 on held-out samples; 0 if not measured
-  std::string calibration;          // "static, 32 samples", "dynamic", ""
-  std::string kernels;              // what runs the int8 layers: "36 brgconv:avx512_core_vnni"
+  ModelAccuracy accuracy;
+  std::string calibration;  // "static, 32 samples", "dynamic", ""
+  std::string kernels;      // what runs the int8 layers: "36 brgconv:avx512_core_vnni"
   std::vector<std::string> warnings;
 };
 

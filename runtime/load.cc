@@ -15,6 +15,7 @@
 #include "graph/pass.h"
 #include "kernels/cpu.h"
 #include "kernels/operator.h"
+#include "runtime/held_out.h"
 #include "runtime/quantize_report.h"
 #include "runtime/self_check.h"
 #include "runtime/served_model.h"
@@ -66,6 +67,9 @@ absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path,
   return prepared;
 }
 
+// Of the validation data; a measurement runs all of them.
+constexpr size_t kMostValidationSamples = 1024;
+
 // Refuses values that are not finite, or makes them 0.
 absl::Status TreatNonFinite(bool zero, CalibrationData& data) {
   for (size_t i = 0; i < data.samples.size(); ++i) {
@@ -110,9 +114,29 @@ absl::StatusOr<CalibrationData> ReadSamples(const std::string& path, const LoadO
   return data;
 }
 
+absl::StatusOr<CalibrationData> ValidationSamples(const LoadOptions& options,
+                                                  const PreparedModel& model) {
+  if (options.validation_path.empty()) return CalibrationData();
+  Tell(options.progress, "read validation data", options.validation_path);
+  absl::StatusOr<CalibrationData> data = ReadCalibrationData(
+      options.validation_path, model.inputs, model.batchable, kMostValidationSamples);
+  if (!data.ok()) return Annotate(data.status(), "validation data");
+  OCTET_RETURN_IF_ERROR(TreatNonFinite(options.quantization.zero_non_finite, *data));
+  return data;
+}
+
 std::string DescribeCalibration(const QuantizeReport& report) {
+  if (report.mode == "fp32") return "none, the accuracy target is missed in int8";
   if (report.calibration_samples == 0) return "dynamic";
   return absl::StrFormat("static, %d samples", report.calibration_samples);
+}
+
+ModelAccuracy SummaryOf(const AccuracyReport& report) {
+  return {.verdict = std::string(Name(report.verdict)),
+          .metric = absl::StrCat(Name(report.target.metric), report.target.is_drop ? "_loss" : ""),
+          .target = report.target.value,
+          .measured = Measured(report.target, report.values),
+          .description = Describe(report)};
 }
 
 std::vector<int64_t> BatchSizes(bool batchable, int64_t max_batch_size) {
@@ -171,6 +195,7 @@ std::string Describe(const KernelMismatch& mismatch, absl::string_view consequen
 // What makes the float network easier to quantize without changing what it computes. Only samples
 // that ranges are taken from may be seen.
 absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
+                                                const CalibrationData& validation,
                                                 const LoadOptions& options, graph::Graph& graph) {
   using Smoothing = QuantizeOptions::Smoothing;
   const QuantizeOptions& quantization = options.quantization;
@@ -178,12 +203,11 @@ absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
                       (quantization.smoothing == Smoothing::kAuto && HasOutlierChannels(graph));
   if (!wanted || data.samples.empty()) return std::vector<std::string>();
   Tell(options.progress, "smooth activations", absl::StrCat(data.samples.size(), " samples"));
-  const auto kept = static_cast<size_t>(static_cast<double>(data.samples.size()) *
-                                        (1 - quantization.held_out_share));
-  OCTET_ASSIGN_OR_RETURN(
-      const SmoothingReport report,
-      SmoothActivations(graph, std::span(data.samples).first(std::max<size_t>(kept, 1)),
-                        quantization.smoothing_alpha));
+  const std::vector<std::vector<Tensor>> calibrating =
+      validation.samples.empty() ? HoldOut(data, quantization.held_out_share).calibrating
+                                 : data.samples;
+  OCTET_ASSIGN_OR_RETURN(const SmoothingReport report,
+                         SmoothActivations(graph, calibrating, quantization.smoothing_alpha));
   if (report.activations == 0) return std::vector<std::string>();
   return std::vector<std::string>{absl::StrCat(
       "smooth_quant(",
@@ -191,10 +215,10 @@ absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
 }
 
 // Quantizes, and again without the layers whose kernels turn out wrong, until all are right.
-absl::Status QuantizeAndCheck(const CalibrationData& samples, const LoadOptions& options,
-                              PreparedModel& model) {
+absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationData& validation,
+                              const LoadOptions& options, PreparedModel& model) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<std::string> transforms,
-                         Smooth(samples, options, model.graph));
+                         Smooth(samples, validation, options, model.graph));
   const graph::Graph floats = std::move(model.graph);
   QuantizeOptions quantization = options.quantization;
   quantization.progress = options.progress;
@@ -203,8 +227,9 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const LoadOptions&
   double quantize_seconds = 0, check_seconds = 0;
   for (bool again = true; again;) {
     again = false;
-    OCTET_ASSIGN_OR_RETURN(QuantizedModel quantized,
-                           QuantizeModel(floats, model.example_shapes, samples, quantization));
+    OCTET_ASSIGN_OR_RETURN(
+        QuantizedModel quantized,
+        QuantizeModel(floats, model.example_shapes, samples, quantization, validation));
     model.graph = std::move(quantized.graph);
     model.quantization = std::move(quantized.report);
     model.weights = std::make_unique<kernels::WeightCache>();
@@ -298,7 +323,8 @@ absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOp
   }
   OCTET_ASSIGN_OR_RETURN(const CalibrationData samples, ReadSamples(path, options, model));
   OCTET_RETURN_IF_ERROR(model.files.Finish());
-  const absl::Status quantized = QuantizeAndCheck(samples, options, model);
+  OCTET_ASSIGN_OR_RETURN(const CalibrationData validation, ValidationSamples(options, model));
+  const absl::Status quantized = QuantizeAndCheck(samples, validation, options, model);
   if (!quantized.ok()) return Annotate(quantized, absl::StrCat(path, ": quantization"));
   return model;
 }
@@ -320,6 +346,8 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
     parts.summary.int8_mac_share = report->int8_mac_share;
     parts.summary.output_sqnr_db = report->output_sqnr_db;
     parts.summary.calibration = DescribeCalibration(*report);
+    parts.summary.accuracy = SummaryOf(report->accuracy);
+    if (report->mode == "fp32") parts.summary.mode = "fp32";
     for (const std::string& warning : report->warnings) parts.summary.warnings.push_back(warning);
   }
   // Plans that come later may want a weight in another form than those of today.
@@ -327,6 +355,7 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
   again.progress = nullptr;
   again.self_check = false;
   again.quantization.layers = std::move(model.layer_rules);
+  if (model.quantization) again.quantization.decided = DecisionsOf(*model.quantization);
   again.reread = std::move(model.files);
   const auto rebuild = [path, again] { return PrepareAgain(path, again); };
   parts.plans =

@@ -35,6 +35,9 @@ struct LoadOptions {
   // Without samples loading fails (FailedPrecondition), rather than becoming dynamic.
   bool samples_required = false;
   size_t calibration_samples = 128;
+  // Samples, labelled or not, that the accuracy is measured on, in the form of calibration samples;
+  // empty: on a part of those that is held out.
+  std::string validation_path;
   QuantizeOptions quantization;
   // Proves the int8 kernels on this processor (self_check.h); layers whose kernels are wrong are
   // quantized again as float32, with a warning that begins with `kernel_mismatch`.

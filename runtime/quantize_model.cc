@@ -4,16 +4,18 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "graph/infer.h"
 #include "kernels/cpu.h"
-#include "quant/range_estimator.h"
 #include "quant/rewrite.h"
+#include "runtime/activation_ranges.h"
 #include "runtime/evaluate.h"
+#include "runtime/held_out.h"
+#include "runtime/precision_search.h"
 
 namespace octet::runtime {
 namespace {
@@ -23,23 +25,32 @@ using graph::NodeId;
 using graph::ValueId;
 using quant::Precision;
 
-// Enough to rank and to compare layers; each costs runs of the network per layer.
-constexpr size_t kSensitivitySamples = 4;
+// Enough to compare layers, and to compare ways to choose ranges.
+constexpr size_t kLayerSamples = 4;
+constexpr size_t kRangeSamples = 32;
 
 class ModelQuantizer {
  public:
   ModelQuantizer(const Graph& graph, std::span<const Shape> example_shapes,
-                 const CalibrationData& data, const QuantizeOptions& options)
-      : graph_(graph), example_shapes_(example_shapes), data_(data), options_(options) {}
+                 const CalibrationData& data, const QuantizeOptions& options,
+                 const CalibrationData& validation)
+      : graph_(graph),
+        example_shapes_(example_shapes),
+        data_(data),
+        validation_(validation),
+        options_(options) {}
 
   absl::StatusOr<QuantizedModel> Run() {
     const auto start = std::chrono::steady_clock::now();
     OCTET_RETURN_IF_ERROR(FindLayers());
     OCTET_RETURN_IF_ERROR(QuantizeAllWeights());
-    if (data_.samples.empty()) {
-      OCTET_RETURN_IF_ERROR(Dynamic());
+    SplitSamples();
+    report_.mode = data_.samples.empty() ? "int8 dynamic" : "int8";
+    if (!data_.samples.empty()) OCTET_RETURN_IF_ERROR(Calibrate());
+    if (options_.decided) {
+      OCTET_RETURN_IF_ERROR(TakeDecisions(*options_.decided));
     } else {
-      OCTET_RETURN_IF_ERROR(Static());
+      OCTET_RETURN_IF_ERROR(Decide());
     }
     FillReport();
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
@@ -77,7 +88,6 @@ class ModelQuantizer {
         if (!rule->int8) layer.precision = Precision::kFloat32;
         layer.reason = "configured";
       }
-      precisions_[id] = layer.precision;
       total_macs_ += layer.macs;
       report_.layers.push_back(std::move(layer));
     }
@@ -120,35 +130,159 @@ class ModelQuantizer {
     return absl::OkStatus();
   }
 
-  absl::Status Dynamic() {
-    report_.mode = "int8 dynamic";
-    OCTET_ASSIGN_OR_RETURN(const quant::Selection selection, quant::Select(graph_, precisions_));
-    OCTET_ASSIGN_OR_RETURN(best_, quant::Rewrite(graph_, selection, {}, weights_));
+  // Who calibrates, and who measures.
+  void SplitSamples() {
+    if (validation_.samples.empty()) {
+      SampleSplit split = HoldOut(data_, options_.held_out_share);
+      calibrating_ = std::move(split.calibrating);
+      measuring_ = std::move(split.held_out);
+      report_.accuracy.source = "held-out calibration samples";
+    } else {
+      calibrating_ = data_.samples;
+      measuring_ = WithoutSeen(calibrating_, validation_);
+      report_.accuracy.source = absl::StrCat("samples of ", validation_.source);
+      if (const size_t seen = validation_.samples.size() - measuring_.samples.size(); seen > 0) {
+        report_.warnings.push_back(absl::StrCat(
+            seen, " samples of the validation data have calibrated and were passed over"));
+      }
+    }
+    report_.calibration_source = data_.source;
+    report_.calibration_samples = calibrating_.size();
+    report_.held_out_samples = measuring_.samples.size();
+    if (measuring_.samples.empty() && !data_.samples.empty()) {
+      report_.warnings.push_back(
+          "no sample is left that has not calibrated: the accuracy was not measured");
+    }
+  }
+
+  // Ranges, then precisions, then the verdict.
+  absl::Status Decide() {
+    if (!measuring_.samples.empty()) {
+      OCTET_ASSIGN_OR_RETURN(exact_, RunAll(graph_, measuring_.samples, float_weights_));
+    }
+    OCTET_RETURN_IF_ERROR(ChooseRanges());
+    if (!measuring_.samples.empty()) OCTET_RETURN_IF_ERROR(HoldTarget());
+    OCTET_RETURN_IF_ERROR(GiveVerdict());
+    OCTET_ASSIGN_OR_RETURN(best_, Rewritten(Precisions(), report_.activation_algorithm));
+    return measuring_.samples.empty() ? absl::OkStatus() : MeasureLayers();
+  }
+
+  absl::Status TakeDecisions(const QuantizeOptions::Decisions& decided) {
+    if (decided.precisions.size() != layers_.size()) {
+      return absl::InvalidArgumentError(absl::StrCat("decisions for ", decided.precisions.size(),
+                                                     " layers, the graph has ", layers_.size()));
+    }
+    for (size_t i = 0; i < layers_.size(); ++i) report_.layers[i].precision = decided.precisions[i];
+    report_.activation_algorithm = decided.activation_algorithm;
+    OCTET_ASSIGN_OR_RETURN(best_, Rewritten(decided.precisions, decided.activation_algorithm));
     return absl::OkStatus();
   }
 
-  absl::Status Static() {
-    report_.mode = "int8";
-    report_.calibration_source = data_.source;
-    OCTET_RETURN_IF_ERROR(Calibrate());
-    if (!held_out_.empty()) {
-      OCTET_ASSIGN_OR_RETURN(exact_, RunAll(graph_, held_out_, float_weights_));
-    }
-    std::optional<Attempt> best;
+  // The ways to choose ranges, held against each other; with no data, nothing is to choose.
+  absl::Status ChooseRanges() {
+    if (data_.samples.empty()) return absl::OkStatus();
+    report_.activation_algorithm = options_.activation_algorithms.at(0);
+    if (measuring_.samples.empty()) return absl::OkStatus();
+    double best = -HUGE_VAL;
     for (const std::string& algorithm : options_.activation_algorithms) {
       Progress("choose ranges", algorithm);
-      OCTET_ASSIGN_OR_RETURN(Attempt attempt, Try(precisions_, algorithm));
-      report_.attempts.push_back({algorithm, attempt.sqnr_db});
-      if (!best || attempt.sqnr_db > best->sqnr_db) {
-        best = std::move(attempt);
-        report_.activation_algorithm = algorithm;
-      }
-      if (held_out_.empty()) break;  // nothing to compare them by
+      OCTET_ASSIGN_OR_RETURN(const AccuracyValues values,
+                             Measure(Precisions(), algorithm, kRangeSamples));
+      report_.attempts.push_back({algorithm, values.sqnr_db});
+      if (values.sqnr_db <= best) continue;
+      best = values.sqnr_db;
+      report_.accuracy.values = values;
+      report_.activation_algorithm = algorithm;
     }
-    if (!held_out_.empty()) OCTET_RETURN_IF_ERROR(RefineWorst(*best));
-    report_.output_sqnr_db = held_out_.empty() ? 0 : best->sqnr_db;
-    best_ = std::move(best->graph);
-    return held_out_.empty() ? absl::OkStatus() : MeasureLayers();
+    return absl::OkStatus();
+  }
+
+  // Measures, and where the target is missed gives layers more precision.
+  absl::Status HoldTarget() {
+    const auto measure = [this](const std::vector<Precision>& precisions, size_t max_samples) {
+      return Measure(precisions, report_.activation_algorithm, max_samples);
+    };
+    AccuracyReport& accuracy = report_.accuracy;
+    if (accuracy.values.samples < exact_.size()) {  // else what ChooseRanges() has measured
+      OCTET_ASSIGN_OR_RETURN(accuracy.values, measure(Precisions(), SIZE_MAX));
+    }
+    if (options_.on_fail == OnFail::kWarn) return absl::OkStatus();
+    const SearchOptions search{.target = options_.accuracy,
+                               .max_float_fraction = options_.max_float_fraction,
+                               .seconds = options_.search_seconds,
+                               .progress = options_.progress};
+    OCTET_ASSIGN_OR_RETURN(const SearchResult found,
+                           SearchPrecisions(SearchLayers(), accuracy.values, search, measure));
+    accuracy.values = found.values;
+    accuracy.attempts = found.attempts;
+    accuracy.search_seconds = found.seconds;
+    accuracy.out_of_time = found.out_of_time;
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      LayerReport& layer = report_.layers[i];
+      layer.precision = found.precisions[i];
+      layer.alone_sqnr_db = found.alone_sqnr_db[i];
+      if (!found.reasons[i].empty()) layer.reason = found.reasons[i];
+    }
+    if (found.out_of_time) {
+      report_.warnings.push_back(absl::StrFormat(
+          "the search for precisions ended with its time budget of %.0f s, after %d measurements",
+          options_.search_seconds, found.attempts));
+    }
+    return absl::OkStatus();
+  }
+
+  // Matrix products may take their ranges token by token, which stays int8; convolutions not, since
+  // sample by sample is slow.
+  std::vector<SearchLayer> SearchLayers() const {
+    std::vector<SearchLayer> layers;
+    for (const LayerReport& layer : report_.layers) {
+      SearchLayer& search = layers.emplace_back(SearchLayer{layer.node, layer.macs, {}});
+      search.ladder = {layer.precision};
+      if (RuleFor(layer.node)) continue;
+      if (layer.precision == Precision::kInt8 && layer.op != "Conv") {
+        search.ladder.push_back(Precision::kInt8Dynamic);
+      }
+      search.ladder.push_back(Precision::kFloat32);
+    }
+    return layers;
+  }
+
+  absl::Status GiveVerdict() {
+    AccuracyReport& accuracy = report_.accuracy;
+    accuracy.target = options_.accuracy;
+    accuracy.on_fail = options_.on_fail;
+    accuracy.verdict = Judge(accuracy.target, accuracy.values);
+    report_.output_sqnr_db = accuracy.values.samples == 0 ? 0 : accuracy.values.sqnr_db;
+    if (accuracy.verdict == AccuracyVerdict::kUnverified) {
+      accuracy.note = WhyUnverified(accuracy.target, accuracy.values);
+    }
+    if (accuracy.verdict != AccuracyVerdict::kBestEffort) return absl::OkStatus();
+    if (options_.on_fail == OnFail::kError) return MissedTarget(accuracy);
+    if (options_.on_fail == OnFail::kFloat) return ServeFloat();
+    accuracy.note = options_.on_fail == OnFail::kWarn
+                        ? "no layer was given more precision (on_fail: warn)"
+                        : "the best with the layers that may leave int8";
+    report_.warnings.push_back(absl::StrCat(DescribeMeasured(accuracy.target, accuracy.values),
+                                            " is below the target, ", Describe(accuracy.target),
+                                            ": ", accuracy.note));
+    return absl::OkStatus();
+  }
+
+  absl::Status ServeFloat() {
+    AccuracyReport& accuracy = report_.accuracy;
+    accuracy.note = absl::StrCat("served in float32: int8 reached ",
+                                 DescribeMeasured(accuracy.target, accuracy.values));
+    report_.warnings.push_back(
+        absl::StrCat("the target, ", Describe(accuracy.target), ", is missed: ", accuracy.note));
+    report_.mode = "fp32";
+    accuracy.values = CompareOutputs(exact_, exact_, measuring_.labels);
+    report_.output_sqnr_db = accuracy.values.sqnr_db;
+    for (LayerReport& layer : report_.layers) {
+      if (layer.precision == Precision::kFloat32) continue;
+      layer.precision = Precision::kFloat32;
+      layer.reason = "the accuracy target is missed in int8";
+    }
+    return absl::OkStatus();
   }
 
   // What every layer's result has become in the quantized network.
@@ -156,7 +290,8 @@ class ModelQuantizer {
     std::vector<ValueId> results;
     for (const NodeId id : layers_) results.push_back(graph_.node(id).outputs[0]);
     Progress("measure layers", absl::StrCat(results.size()));
-    const Samples samples = held_out_.first(std::min(kSensitivitySamples, held_out_.size()));
+    const Samples all(measuring_.samples);
+    const Samples samples = all.first(std::min(kLayerSamples, all.size()));
     OCTET_ASSIGN_OR_RETURN(
         const std::vector<double> sqnr_db,
         ValueSqnrDb(graph_, *best_, results, samples, float_weights_, quantized_weights_));
@@ -165,134 +300,44 @@ class ModelQuantizer {
   }
 
   absl::Status Calibrate() {
-    const size_t count = data_.samples.size();
-    auto held = static_cast<size_t>(static_cast<double>(count) * options_.held_out_share);
-    if (count >= 2) held = std::clamp<size_t>(held, 1, count - 1);
-    const Samples all(data_.samples);
-    const Samples observed = all.first(count - held);
-    held_out_ = all.last(held);
-    report_.calibration_samples = observed.size();
-    report_.held_out_samples = held;
-    if (held == 0) {
-      report_.warnings.push_back("one calibration sample: the accuracy was not measured");
-    }
     // Everything that may be read as codes once all layers are int8.
-    OCTET_ASSIGN_OR_RETURN(const quant::Selection widest, quant::Select(graph_, precisions_));
-    for (size_t i = 0; i < graph_.value_count(); ++i) {
-      if (widest.quantizer[i] >= 0) observed_values_.push_back(static_cast<ValueId>(i));
-    }
-    Progress("calibrate",
-             absl::StrCat(observed.size(), " samples, ", observed_values_.size(), " activations"));
-    OCTET_ASSIGN_OR_RETURN(std::vector<quant::Histogram> histograms,
-                           Observe(graph_, observed_values_, observed, float_weights_));
-    for (size_t i = 0; i < histograms.size(); ++i) {
-      histograms_.emplace(observed_values_[i], std::move(histograms[i]));
-    }
-    return absl::OkStatus();
+    OCTET_ASSIGN_OR_RETURN(const quant::Selection widest, Selected(Precisions()));
+    Progress("calibrate", absl::StrCat(calibrating_.size(), " samples"));
+    return ranges_.Observe(graph_, widest, calibrating_, float_weights_);
   }
 
-  struct Attempt {
-    Graph graph;
-    double sqnr_db = 0;
-  };
-
-  absl::StatusOr<Attempt> Try(const quant::LayerPrecisions& precisions,
-                              const std::string& algorithm, size_t max_samples = SIZE_MAX) {
-    OCTET_ASSIGN_OR_RETURN(const quant::Selection selection, quant::Select(graph_, precisions));
-    OCTET_ASSIGN_OR_RETURN(const std::vector<quant::ValueQuantizer> quantizers,
-                           Quantizers(selection, algorithm));
-    OCTET_ASSIGN_OR_RETURN(Graph graph, quant::Rewrite(graph_, selection, quantizers, weights_));
-    Attempt attempt{.graph = std::move(graph)};
-    const size_t count = std::min(max_samples, held_out_.size());
-    if (count == 0) return attempt;
-    OCTET_ASSIGN_OR_RETURN(const auto outputs,
-                           RunAll(attempt.graph, held_out_.first(count), quantized_weights_));
-    attempt.sqnr_db = OutputSqnrDb({exact_.begin(), exact_.begin() + count}, outputs);
-    return attempt;
+  std::vector<Precision> Precisions() const {
+    std::vector<Precision> precisions;
+    for (const LayerReport& layer : report_.layers) precisions.push_back(layer.precision);
+    return precisions;
   }
 
-  absl::StatusOr<std::vector<quant::ValueQuantizer>> Quantizers(const quant::Selection& selection,
-                                                                const std::string& algorithm) {
-    OCTET_ASSIGN_OR_RETURN(const quant::RangeEstimator estimator,
-                           quant::FindRangeEstimator(algorithm));
-    std::vector<quant::Histogram> merged(static_cast<size_t>(selection.quantizer_count));
-    for (const auto& [value, histogram] : histograms_) {
-      const int index = selection.quantizer[static_cast<size_t>(value)];
-      if (index >= 0) merged[static_cast<size_t>(index)].Merge(histogram);
-    }
+  absl::StatusOr<quant::Selection> Selected(const std::vector<Precision>& precisions) const {
+    quant::LayerPrecisions layers;
+    for (size_t i = 0; i < layers_.size(); ++i) layers[layers_[i]] = precisions[i];
+    return quant::Select(graph_, layers);
+  }
+
+  // The graph with these precisions of its layers.
+  absl::StatusOr<Graph> Rewritten(const std::vector<Precision>& precisions,
+                                  const std::string& algorithm) {
+    OCTET_ASSIGN_OR_RETURN(const quant::Selection selection, Selected(precisions));
     std::vector<quant::ValueQuantizer> quantizers;
-    for (const quant::Histogram& histogram : merged) {
-      OCTET_ASSIGN_OR_RETURN(const quant::Distribution values, quant::Distribution::Of(histogram));
-      OCTET_ASSIGN_OR_RETURN(
-          const quant::RangeEstimate estimate,
-          estimator.estimate(values, quant::kAsymmetricUint8, {.percentile = options_.percentile}));
-      quantizers.push_back({DataType::kUint8, quant::ToQuantParams(quant::AffineFor(
-                                                  estimate.range, quant::kAsymmetricUint8))});
+    if (selection.quantizer_count > 0) {
+      OCTET_ASSIGN_OR_RETURN(quantizers, ranges_.Quantizers(selection, algorithm));
     }
-    return quantizers;
+    return quant::Rewrite(graph_, selection, quantizers, weights_);
   }
 
-  // The layers that static int8 made, the one that alone makes the most noise first.
-  absl::StatusOr<std::vector<size_t>> BySensitivity() {
-    std::vector<size_t> order;
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      if (precisions_[layers_[i]] != Precision::kInt8 || RuleFor(report_.layers[i].node)) continue;
-      Progress("measure sensitivity", absl::StrCat(i + 1, " of ", layers_.size()));
-      quant::LayerPrecisions alone;
-      for (const NodeId id : layers_) alone[id] = Precision::kFloat32;
-      alone[layers_[i]] = Precision::kInt8;
-      OCTET_ASSIGN_OR_RETURN(const Attempt attempt,
-                             Try(alone, report_.activation_algorithm, kSensitivitySamples));
-      report_.layers[i].alone_sqnr_db = attempt.sqnr_db;
-      order.push_back(i);
-    }
-    std::stable_sort(order.begin(), order.end(), [this](size_t a, size_t b) {
-      return report_.layers[a].alone_sqnr_db < report_.layers[b].alone_sqnr_db;
-    });
-    return order;
-  }
-
-  // While the target is missed, the worst layers get more precise: matrix products first take their
-  // ranges token by token, which stays int8; then layers go to float, as far as the budget allows.
-  absl::Status RefineWorst(Attempt& best) {
-    if (best.sqnr_db >= options_.target_sqnr_db) return absl::OkStatus();
-    OCTET_ASSIGN_OR_RETURN(const std::vector<size_t> order, BySensitivity());
-    for (const size_t i : order) {
-      if (report_.layers[i].op == "Conv") continue;  // sample by sample is slow
-      OCTET_RETURN_IF_ERROR(Refine(i, Precision::kInt8Dynamic, best).status());
-    }
-    int64_t float_macs = 0;
-    const auto budget =
-        static_cast<int64_t>(options_.max_float_fraction * static_cast<double>(total_macs_));
-    for (const size_t i : order) {
-      if (float_macs + report_.layers[i].macs > budget) continue;
-      OCTET_ASSIGN_OR_RETURN(const bool moved, Refine(i, Precision::kFloat32, best));
-      if (moved) float_macs += report_.layers[i].macs;
-    }
-    if (best.sqnr_db < options_.target_sqnr_db) {
-      report_.warnings.push_back(absl::StrFormat(
-          "output SQNR %.1f dB is below the target of %.1f dB with the layers that may stay in "
-          "float",
-          best.sqnr_db, options_.target_sqnr_db));
-    }
-    return absl::OkStatus();
-  }
-
-  // Gives one layer another precision, if the target is still missed and that helps.
-  absl::StatusOr<bool> Refine(size_t index, Precision precision, Attempt& best) {
-    if (best.sqnr_db >= options_.target_sqnr_db) return false;
-    quant::LayerPrecisions next = precisions_;
-    next[layers_[index]] = precision;
-    OCTET_ASSIGN_OR_RETURN(Attempt attempt, Try(next, report_.activation_algorithm));
-    if (attempt.sqnr_db <= best.sqnr_db) return false;
-    LayerReport& layer = report_.layers[index];
-    layer.precision = precision;
-    layer.reason = absl::StrFormat("static int8 alone leaves %.1f dB; so the output has %.1f dB",
-                                   layer.alone_sqnr_db, attempt.sqnr_db);
-    precisions_ = std::move(next);
-    best = std::move(attempt);
-    Progress("refine", absl::StrCat(layer.node, ": ", Name(precision), ", ", layer.reason));
-    return true;
+  absl::StatusOr<AccuracyValues> Measure(const std::vector<Precision>& precisions,
+                                         const std::string& algorithm, size_t max_samples) {
+    OCTET_ASSIGN_OR_RETURN(const Graph graph, Rewritten(precisions, algorithm));
+    const size_t count = std::min(max_samples, exact_.size());
+    const Samples samples = Samples(measuring_.samples).first(count);
+    OCTET_ASSIGN_OR_RETURN(const auto outputs, RunAll(graph, samples, quantized_weights_));
+    const std::span<const int64_t> labels(measuring_.labels);
+    return CompareOutputs({exact_.begin(), exact_.begin() + static_cast<ptrdiff_t>(count)}, outputs,
+                          labels.empty() ? labels : labels.first(count));
   }
 
   void FillReport() {
@@ -312,15 +357,15 @@ class ModelQuantizer {
   const Graph& graph_;
   const std::span<const Shape> example_shapes_;
   const CalibrationData& data_;
+  const CalibrationData& validation_;
   const QuantizeOptions& options_;
   QuantizeReport report_;
   std::vector<NodeId> layers_;
-  quant::LayerPrecisions precisions_;
   int64_t total_macs_ = 0;
   quant::WeightsById weights_;
-  std::vector<ValueId> observed_values_;
-  absl::flat_hash_map<ValueId, quant::Histogram> histograms_;
-  Samples held_out_;
+  ActivationRanges ranges_{options_.percentile};
+  std::vector<std::vector<Tensor>> calibrating_;
+  CalibrationData measuring_;
   std::vector<std::vector<Tensor>> exact_;
   kernels::WeightCache float_weights_, quantized_weights_;
   std::optional<Graph> best_;
@@ -331,8 +376,16 @@ class ModelQuantizer {
 absl::StatusOr<QuantizedModel> QuantizeModel(const Graph& graph,
                                              std::span<const Shape> example_shapes,
                                              const CalibrationData& data,
-                                             const QuantizeOptions& options) {
-  return ModelQuantizer(graph, example_shapes, data, options).Run();
+                                             const QuantizeOptions& options,
+                                             const CalibrationData& validation) {
+  return ModelQuantizer(graph, example_shapes, data, options, validation).Run();
+}
+
+QuantizeOptions::Decisions DecisionsOf(const QuantizeReport& report) {
+  QuantizeOptions::Decisions decisions{.activation_algorithm = report.activation_algorithm,
+                                       .precisions = {}};
+  for (const LayerReport& layer : report.layers) decisions.precisions.push_back(layer.precision);
+  return decisions;
 }
 
 }  // namespace octet::runtime

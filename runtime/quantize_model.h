@@ -1,5 +1,5 @@
-// Quantizes a model's graph: measures ranges, tries the ways to choose them, keeps the best, and
-// leaves the layers in float that cost too much accuracy.
+// Quantizes a model's graph: measures ranges, tries the ways to choose them, keeps the best, gives
+// more precision to the layers that cost too much accuracy, and judges the result.
 
 #pragma once
 
@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
 #include "quant/selection.h"
+#include "runtime/accuracy_guard.h"
 #include "runtime/calibration_data.h"
 
 namespace octet::runtime {
@@ -33,15 +34,24 @@ struct QuantizeOptions {
     bool int8 = false;    // false: float32. true: int8 whatever it costs
   };
   std::vector<LayerRule> layers;
-  // While the outputs' SQNR is below `target_sqnr_db`, layers go back to float32, worst first, up
-  // to this share of the multiply-accumulates.
-  double target_sqnr_db = 20;
+  // While the target is missed, the layers that make most noise get more precision
+  // (precision_search.h), those with a rule excepted; float32 for at most this share of the
+  // multiply-accumulates.
+  AccuracyTarget accuracy;
+  OnFail on_fail = OnFail::kMixed;
   double max_float_fraction = 0.35;
+  double search_seconds = 120;   // time budget of the search
   double held_out_share = 0.25;  // of the samples, for measuring rather than calibrating
   // Smoothing of matrix products' inputs (smooth_activations.h): automatic is for transformers.
   enum class Smoothing : uint8_t { kAuto, kOn, kOff };
   Smoothing smoothing = Smoothing::kAuto;
   std::optional<double> smoothing_alpha;  // 0 to 1; none: chosen for each activation
+  // What an earlier run on the same graph and data decided: nothing is tried or measured.
+  struct Decisions {
+    std::string activation_algorithm;
+    std::vector<quant::Precision> precisions;  // as in QuantizeReport::layers
+  };
+  std::optional<Decisions> decided;
   std::function<void(absl::string_view stage, const std::string& detail)> progress;
 };
 
@@ -49,7 +59,7 @@ struct LayerReport {
   std::string node;
   std::string op;
   quant::Precision precision = quant::Precision::kFloat32;
-  std::string reason;  // why it is not int8; empty if it is
+  std::string reason;  // why it has another precision than most; empty if it has theirs
   Shape weight_shape;
   int64_t macs = 0;           // for the example shapes
   double weight_sqnr_db = 0;  // quantized weights against float32
@@ -61,7 +71,7 @@ struct LayerReport {
 };
 
 struct QuantizeReport {
-  std::string mode;                     // "int8", "int8 dynamic"
+  std::string mode;                     // "int8", "int8 dynamic", "fp32" (OnFail::kFloat)
   std::string activation_algorithm;     // the one that won
   std::vector<std::string> transforms;  // of the float network: "smooth_quant(0.8)"
   struct Attempt {
@@ -70,9 +80,10 @@ struct QuantizeReport {
   };
   std::vector<Attempt> attempts;  // all algorithms for activations that were tried
   size_t calibration_samples = 0;
-  size_t held_out_samples = 0;
+  size_t held_out_samples = 0;  // that measured: held out, or of the validation data
   std::string calibration_source;
-  double output_sqnr_db = 0;  // on held-out samples; 0 if there were none
+  double output_sqnr_db = 0;  // of what is served, on these; 0 if there were none
+  AccuracyReport accuracy;
   double int8_mac_share = 0;
   double seconds = 0;
   // The proof of the kernels, see self_check.h; 0 layers if it was not made.
@@ -87,12 +98,18 @@ struct QuantizedModel {
   QuantizeReport report;
 };
 
+// What the report says was decided, for a second run.
+QuantizeOptions::Decisions DecisionsOf(const QuantizeReport& report);
+
 // Static int8 with `data`; with no samples, weights int8 and activations quantized row by row at
-// run time. `example_shapes` are for counting work.
-//   InvalidArgument  NaN or infinity in the weights (unless zero_non_finite)
+// run time. Accuracy is measured on `validation`, else on a part of `data` that is held out; in
+// both, samples that calibrate are passed over. `example_shapes` are for counting work.
+//   InvalidArgument     NaN or infinity in the weights (unless zero_non_finite)
+//   FailedPrecondition  the accuracy target is missed, and on_fail is kError
 absl::StatusOr<QuantizedModel> QuantizeModel(const graph::Graph& graph,
                                              std::span<const Shape> example_shapes,
                                              const CalibrationData& data,
-                                             const QuantizeOptions& options);
+                                             const QuantizeOptions& options,
+                                             const CalibrationData& validation = {});
 
 }  // namespace octet::runtime

@@ -64,6 +64,41 @@ struct Totals {
   int int8 = 0, float32 = 0;
 };
 
+Struct AccuracyJson(const AccuracyReport& report) {
+  Struct object;
+  const AccuracyValues& values = report.values;
+  Set(object, "verdict", Text(Name(report.verdict)));
+  Set(object, "metric", Text(Name(report.target.metric)));
+  Set(object, report.target.is_drop ? "max_drop" : "target", Number(report.target.value));
+  Set(object, "on_fail", Text(Name(report.on_fail)));
+  Set(object, "note", Text(report.note));
+  Set(object, "source", Text(report.source));
+  Set(object, "samples", Number(static_cast<double>(values.samples)));
+  if (const auto measured = Measured(report.target, values)) {
+    Set(object, report.target.is_drop ? "measured_drop" : "measured", Number(*measured));
+  }
+  for (const AccuracyMetric metric :
+       {AccuracyMetric::kSqnr, AccuracyMetric::kCosine, AccuracyMetric::kRelativeError,
+        AccuracyMetric::kAgreement, AccuracyMetric::kTop1}) {
+    if (const auto value = values.Get(metric))
+      Set(object, std::string(Name(metric)), Number(*value));
+  }
+  if (values.labelled > 0) {
+    Set(object, "top1_float32",
+        Number(static_cast<double>(values.right_float32) / static_cast<double>(values.labelled)));
+  }
+  Struct search;
+  Set(search, "measurements", Number(report.attempts));
+  Set(search, "seconds", Number(report.search_seconds));
+  Value out_of_time;
+  out_of_time.set_bool_value(report.out_of_time);
+  Set(search, "out_of_time", out_of_time);
+  Value search_value;
+  *search_value.mutable_struct_value() = search;
+  Set(object, "search", search_value);
+  return object;
+}
+
 Totals Sum(const QuantizeReport& report) {
   Totals totals;
   for (const LayerReport& layer : report.layers) {
@@ -125,10 +160,16 @@ std::string ReportText(const QuantizeReport& report) {
                          : static_cast<double>(totals.after) / static_cast<double>(totals.before),
       totals.before - totals.after);
   if (report.held_out_samples > 0) {
-    absl::StrAppendFormat(&text, "output SQNR          %.1f dB on %d held-out samples\n",
-                          report.output_sqnr_db, report.held_out_samples);
+    absl::StrAppendFormat(&text, "output SQNR          %.1f dB on %d %s\n", report.output_sqnr_db,
+                          report.held_out_samples, report.accuracy.source);
   } else {
     absl::StrAppend(&text, "output SQNR          not measured: no held-out samples\n");
+  }
+  absl::StrAppend(&text, "accuracy             ", Describe(report.accuracy), "\n");
+  if (report.accuracy.attempts > 0) {
+    absl::StrAppendFormat(&text, "search               %d measurements in %.2f s%s\n",
+                          report.accuracy.attempts, report.accuracy.search_seconds,
+                          report.accuracy.out_of_time ? ", ended by its time budget" : "");
   }
   for (const auto& attempt : report.attempts) {
     absl::StrAppendFormat(&text, "  ranges by %-16s %.1f dB%s\n", attempt.algorithm,
@@ -192,6 +233,9 @@ std::string ReportJson(const QuantizeReport& report) {
   Value calibration_value;
   *calibration_value.mutable_struct_value() = calibration;
   Set(object, "calibration", calibration_value);
+  Value accuracy;
+  *accuracy.mutable_struct_value() = AccuracyJson(report.accuracy);
+  Set(object, "accuracy", accuracy);
   Value layers, warnings;
   layers.mutable_list_value();
   warnings.mutable_list_value();

@@ -73,7 +73,7 @@ TEST(SmoothActivations, MakesInt8MoreAccurate) {
   const GraphBuilder::Finished block = Block(true);
   Graph smooth = block.graph;
   ASSERT_TRUE(SmoothActivations(smooth, Data(16).samples, 0.8).ok());
-  const QuantizeOptions options{.target_sqnr_db = 0};
+  const QuantizeOptions options{.on_fail = OnFail::kWarn};
   const auto plain = QuantizeModel(block.graph, block.example_shapes, Data(16), options);
   const auto smoothed = QuantizeModel(smooth, block.example_shapes, Data(16), options);
   ASSERT_TRUE(plain.ok() && smoothed.ok()) << plain.status() << smoothed.status();
@@ -83,7 +83,7 @@ TEST(SmoothActivations, MakesInt8MoreAccurate) {
 
 TEST(SmoothActivations, ChoosesAlphaByTheNoiseThatIsLeft) {
   const GraphBuilder::Finished block = Block(true);
-  const QuantizeOptions options{.target_sqnr_db = 0};
+  const QuantizeOptions options{.on_fail = OnFail::kWarn};
   const auto with = [&](std::optional<double> alpha) {
     Graph smooth = block.graph;
     EXPECT_TRUE(SmoothActivations(smooth, Data(16).samples, alpha).ok());

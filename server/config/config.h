@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -72,8 +73,24 @@ struct CalibrationConfig {
   int samples = 128;
 };
 
+enum class AccuracyMetricName : uint8_t { kSqnr, kCosine, kRelativeError, kAgreement, kTop1 };
+enum class AccuracyOnFail : uint8_t { kMixed, kFloat, kWarn, kError };
+
+// A number, or the share of float32's right answers that may be lost; neither: the metric's own.
+struct AccuracyTargetConfig {
+  std::optional<double> value;
+  std::optional<double> max_drop;
+};
+
 struct AccuracyConfig {
-  double target = 20.0;  // dB, signal to quantization noise of the model's outputs
+  AccuracyMetricName metric = AccuracyMetricName::kSqnr;
+  AccuracyTargetConfig target;
+  std::string validation;  // empty: a part of the calibration samples
+  AccuracyOnFail on_fail = AccuracyOnFail::kMixed;
+};
+
+struct BudgetConfig {
+  double seconds = 120;
 };
 
 struct MixedPrecisionConfig {
@@ -106,6 +123,7 @@ struct QuantizationConfig {
   AccuracyConfig accuracy;
   MixedPrecisionConfig mixed_precision;
   TransformsConfig transforms;
+  BudgetConfig budget;
   NotANumberPolicy on_nan = NotANumberPolicy::kError;
   std::vector<LayerRule> layers;  // the first rule that matches wins
 };

@@ -62,8 +62,9 @@ quantization:
   activations: {algorithm: entropy, timing: static}
   algorithm_params: {percentile: 99.5}
   calibration: {source: dataset, path: /data, samples: 32}
-  accuracy: {target: 30}
+  accuracy: {metric: top1, target: {max_drop: 0.02}, validation: /labelled, on_fail: error}
   mixed_precision: {max_float_fraction: 0.1}
+  budget: {seconds: 7.5}
   on_nan: zero
   layers:
     - {match: "/head/*", mode: fp32}
@@ -95,7 +96,11 @@ log: {level: warning, format: json}
   EXPECT_EQ(quantization.calibration.source, CalibrationSource::kDataset);
   EXPECT_EQ(quantization.calibration.path, "/data");
   EXPECT_EQ(quantization.calibration.samples, 32);
-  EXPECT_DOUBLE_EQ(quantization.accuracy.target, 30);
+  EXPECT_EQ(quantization.accuracy.metric, AccuracyMetricName::kTop1);
+  EXPECT_EQ(quantization.accuracy.target.max_drop, 0.02);
+  EXPECT_EQ(quantization.accuracy.validation, "/labelled");
+  EXPECT_EQ(quantization.accuracy.on_fail, AccuracyOnFail::kError);
+  EXPECT_DOUBLE_EQ(quantization.budget.seconds, 7.5);
   EXPECT_DOUBLE_EQ(quantization.mixed_precision.max_float_fraction, 0.1);
   EXPECT_EQ(quantization.on_nan, NotANumberPolicy::kZero);
   ASSERT_EQ(quantization.layers.size(), 2u);
@@ -189,6 +194,27 @@ TEST(ParseConfig, WrongValuesSayWhatWasExpected) {
   EXPECT_EQ(ErrorOf("models: [{name: a, version_policy: newest}]\n"),
             "f.yaml:line 1: models[0].version_policy: must be latest, {latest: N}, all or "
             "{specific: [N, ...]}, not 'newest'");
+}
+
+TEST(ParseConfig, AccuracyTargetsFitTheirMetric) {
+  const auto accuracy = [](const std::string& keys) {
+    return absl::StrCat("quantization:\n  accuracy: {", keys, "}\n");
+  };
+  EXPECT_EQ(Parsed(accuracy("target: 30")).quantization.accuracy.target.value, 30);
+  EXPECT_EQ(Parsed(accuracy("metric: cosine, target: 1")).quantization.accuracy.target.value, 1);
+  EXPECT_EQ(Parsed(accuracy("target: auto")).quantization.accuracy.target.value, std::nullopt);
+  const std::string wrong =
+      "f.yaml:line 2: quantization.accuracy.target: must be auto, a number from 0 to 99 or "
+      "{max_drop: a number from 0 to 1}, not ";
+  EXPECT_EQ(ErrorOf(accuracy("target: 100")), wrong + "'100'");
+  EXPECT_EQ(ErrorOf(accuracy("target: {max_drop: 2}")), wrong + "a section");
+  const std::string where = "f.yaml:line 2: quantization.accuracy: ";
+  EXPECT_EQ(ErrorOf(accuracy("metric: agreement, target: 20")),
+            where + "target must be from 0 to 1 for this metric");
+  EXPECT_EQ(ErrorOf(accuracy("target: {max_drop: 0.1}")),
+            where + "target {max_drop: ...} is for metric top1");
+  EXPECT_EQ(ErrorOf(accuracy("metric: top1")),
+            where + "metric top1 needs labels: set validation to data that has them");
 }
 
 TEST(ParseConfig, SectionsAndListsMustBeThat) {

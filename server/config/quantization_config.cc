@@ -84,9 +84,31 @@ const Fields<CalibrationConfig>& CalibrationFields() {
 
 const Fields<AccuracyConfig>& AccuracyFields() {
   static const auto* const kFields = new Fields<AccuracyConfig>{
-      Value("target", &AccuracyConfig::target, Real(0, 99),
-            "Signal to quantization noise of the outputs, in dB on held-out samples. Below it, the "
-            "layers that harm it most stay in float32."),
+      Value("metric", &AccuracyConfig::metric,
+            Choice<AccuracyMetricName>({{"sqnr", AccuracyMetricName::kSqnr},
+                                        {"cosine", AccuracyMetricName::kCosine},
+                                        {"relative_error", AccuracyMetricName::kRelativeError},
+                                        {"agreement", AccuracyMetricName::kAgreement},
+                                        {"top1", AccuracyMetricName::kTop1}}),
+            "What is measured: signal to quantization noise of the outputs in dB; mean cosine with "
+            "the outputs of float32; norm of the error by that of the outputs; share of decisions "
+            "(largest output) that are float32's; share that is the label."),
+      Value("target", &AccuracyConfig::target, AccuracyTargetForm(),
+            "The least that is good enough, of relative_error the most; for top1 also the share of "
+            "float32's right answers that may be lost. auto: sqnr 20, cosine 0.99, relative_error "
+            "0.1, agreement 0.97, top1 {max_drop: 0.01}."),
+      Value("validation", &AccuracyConfig::validation, Path("the path of a file or folder"),
+            "What to measure on, in the form of calibration data; .npz files may have an array "
+            "`labels`. None is a quarter of the calibration samples, which then does not "
+            "calibrate."),
+      Value("on_fail", &AccuracyConfig::on_fail,
+            Choice<AccuracyOnFail>({{"mixed", AccuracyOnFail::kMixed},
+                                    {"float", AccuracyOnFail::kFloat},
+                                    {"warn", AccuracyOnFail::kWarn},
+                                    {"error", AccuracyOnFail::kError}}),
+            "What follows when giving single layers more precision does not reach the target: "
+            "serve the best that was found; serve the model in float32; move no layer at all and "
+            "only say so; or refuse to load."),
   };
   return *kFields;
 }
@@ -118,6 +140,28 @@ const Fields<TransformsConfig>& TransformsFields() {
               "Channels with outliers are divided, the weights that read them multiplied."),
   };
   return *kFields;
+}
+
+const Fields<BudgetConfig>& BudgetFields() {
+  static const auto* const kFields = new Fields<BudgetConfig>{
+      Value("seconds", &BudgetConfig::seconds, Real(0, 86'400),
+            "Time for finding the layers that need more than int8; the best found by then is "
+            "taken. 0: no search."),
+  };
+  return *kFields;
+}
+
+std::string CheckAccuracy(const AccuracyConfig& accuracy) {
+  const bool top1 = accuracy.metric == AccuracyMetricName::kTop1;
+  const bool decibels = accuracy.metric == AccuracyMetricName::kSqnr;
+  if (top1 && accuracy.validation.empty()) {
+    return "metric top1 needs labels: set validation to data that has them";
+  }
+  if (accuracy.target.max_drop && !top1) return "target {max_drop: ...} is for metric top1";
+  if (accuracy.target.value.value_or(0) > 1 && !decibels) {
+    return "target must be from 0 to 1 for this metric";
+  }
+  return "";
 }
 
 const Fields<LayerRule>& LayerFields() {
@@ -157,11 +201,13 @@ const Fields<QuantizationConfig>& QuantizationFields() {
               "Parameters of the algorithms."),
       Section("calibration", &Q::calibration, CalibrationFields(),
               "Samples that show the ranges of the activations."),
-      Section("accuracy", &Q::accuracy, AccuracyFields(), "What is asked of the int8 model."),
+      Section("accuracy", &Q::accuracy, AccuracyFields(), "What is asked of the int8 model.",
+              CheckAccuracy),
       Section("mixed_precision", &Q::mixed_precision, MixedPrecisionFields(),
               "What may be given up for it."),
       Section("transforms", &Q::transforms, TransformsFields(),
               "What makes the network easier to quantize and leaves its outputs as they are."),
+      Section("budget", &Q::budget, BudgetFields(), "What quantization may cost."),
       Value("on_nan", &Q::on_nan,
             Choice<NotANumberPolicy>(
                 {{"error", NotANumberPolicy::kError}, {"zero", NotANumberPolicy::kZero}}),

@@ -148,6 +148,31 @@ ValueForm<std::string> Word(const std::vector<std::string>& words) {
   return Choice<std::string>(choices);
 }
 
+ValueForm<AccuracyTargetConfig> AccuracyTargetForm() {
+  ValueForm<AccuracyTargetConfig> form;
+  form.text = "auto, a number from 0 to 99 or {max_drop: a number from 0 to 1}";
+  form.parse = [](const ConfigNode& node,
+                  const std::string& folder) -> std::optional<AccuracyTargetConfig> {
+    if (node.kind == ConfigNode::Kind::kScalar && node.scalar == "auto") {
+      return AccuracyTargetConfig();
+    }
+    AccuracyTargetConfig target;
+    if (const ConfigNode* drop = node.Find("max_drop"); drop && node.children.size() == 1) {
+      target.max_drop = Real(0, 1).parse(*drop, folder);
+    } else {
+      target.value = Real(0, 99).parse(node, folder);
+    }
+    if (!target.max_drop && !target.value) return std::nullopt;
+    return target;
+  };
+  form.print = [](const AccuracyTargetConfig& target) -> std::string {
+    const ValueForm<double> number = Real(0, 99);
+    if (target.max_drop) return absl::StrCat("{max_drop: ", number.print(*target.max_drop), "}");
+    return target.value ? number.print(*target.value) : "auto";
+  };
+  return form;
+}
+
 ValueForm<VersionPolicyConfig> VersionPolicyForm() {
   ValueForm<VersionPolicyConfig> form;
   form.text = "latest, {latest: N}, all or {specific: [N, ...]}";

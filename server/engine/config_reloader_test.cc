@@ -44,7 +44,7 @@ class ConfigReloaderTest : public ::testing::Test {
         -> absl::StatusOr<std::shared_ptr<const runtime::CompiledModel>> {
       const MutexLock lock(mutex_);
       loads_.push_back(source.name);
-      if (config.ForModel(source.name).quantization.accuracy.target > 90) {
+      if (config.ForModel(source.name).quantization.accuracy.target.value.value_or(0) > 90) {
         return absl::FailedPreconditionError("the accuracy target cannot be reached");
       }
       return FakeModel::Sums();

@@ -13,6 +13,44 @@ namespace {
 // The configuration's names are those of the field; the registry's are file names.
 std::string EstimatorName(const std::string& name) { return name == "minmax" ? "min_max" : name; }
 
+runtime::AccuracyTarget ToTarget(const AccuracyConfig& config) {
+  using Metric = runtime::AccuracyMetric;
+  Metric metric = Metric::kTop1;
+  switch (config.metric) {
+    case AccuracyMetricName::kSqnr:
+      metric = Metric::kSqnr;
+      break;
+    case AccuracyMetricName::kCosine:
+      metric = Metric::kCosine;
+      break;
+    case AccuracyMetricName::kRelativeError:
+      metric = Metric::kRelativeError;
+      break;
+    case AccuracyMetricName::kAgreement:
+      metric = Metric::kAgreement;
+      break;
+    case AccuracyMetricName::kTop1:
+      break;
+  }
+  if (config.target.max_drop) return {metric, *config.target.max_drop, /*is_drop=*/true};
+  if (config.target.value) return {metric, *config.target.value};
+  return runtime::DefaultTarget(metric);
+}
+
+runtime::OnFail ToOnFail(AccuracyOnFail on_fail) {
+  switch (on_fail) {
+    case AccuracyOnFail::kFloat:
+      return runtime::OnFail::kFloat;
+    case AccuracyOnFail::kWarn:
+      return runtime::OnFail::kWarn;
+    case AccuracyOnFail::kError:
+      return runtime::OnFail::kError;
+    case AccuracyOnFail::kMixed:
+      break;
+  }
+  return runtime::OnFail::kMixed;
+}
+
 runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   runtime::QuantizeOptions options;
   options.weight_algorithm = EstimatorName(config.weights.algorithm);
@@ -26,7 +64,9 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
                                                                          : Range::kAuto;
   options.percentile = config.algorithm_params.percentile;
   options.zero_non_finite = config.on_nan == NotANumberPolicy::kZero;
-  options.target_sqnr_db = config.accuracy.target;
+  options.accuracy = ToTarget(config.accuracy);
+  options.on_fail = ToOnFail(config.accuracy.on_fail);
+  options.search_seconds = config.budget.seconds;
   options.max_float_fraction = config.mixed_precision.max_float_fraction;
   using Smoothing = runtime::QuantizeOptions::Smoothing;
   const SmoothQuantConfig& smooth = config.transforms.smooth_quant;
@@ -69,6 +109,7 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
           .samples_required = quantization.calibration.source == CalibrationSource::kDataset ||
                               quantization.activations.timing == ActivationTiming::kStatic,
           .calibration_samples = static_cast<size_t>(quantization.calibration.samples),
+          .validation_path = quantization.accuracy.validation,
           .quantization = ToQuantizeOptions(quantization)};
 }
 

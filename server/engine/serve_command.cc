@@ -128,11 +128,12 @@ void PrintModels(Server& server, Console& console) {
         "  %s/%d  %s%s  weights %d of %d bytes  loaded in %.2f s\n", servable->name(),
         servable->version(), summary.mode,
         summary.mode == "int8"
-            ? absl::StrFormat(
-                  " (%s, %.0f %% of MACs%s)", summary.calibration, 100 * summary.int8_mac_share,
-                  summary.output_sqnr_db == 0
-                      ? ""
-                      : absl::StrFormat(", output SQNR %.1f dB", summary.output_sqnr_db))
+            ? absl::StrFormat(" (%s, %.0f %% of MACs%s, accuracy target %s)", summary.calibration,
+                              100 * summary.int8_mac_share,
+                              summary.output_sqnr_db == 0 ? ""
+                                                          : absl::StrFormat(", output SQNR %.1f dB",
+                                                                            summary.output_sqnr_db),
+                              summary.accuracy.verdict)
             : "",
         memory.served_weight_bytes, memory.float32_weight_bytes, summary.load_seconds);
   }

@@ -121,6 +121,12 @@ TEST_F(GrpcServerTest, MetadataAndConfigAgreeOnTheBatchDimension) {
     ASSERT_TRUE(stub->ModelConfig(&config_context, config_request, &response).ok());
     const inference::ModelConfig& config = response.config();
     EXPECT_EQ(metadata.platform(), "onnx_onednn");
+    EXPECT_EQ(metadata.properties().at("mode"), "int8");
+    EXPECT_EQ(metadata.properties().at("accuracy_verdict"), "met");
+    EXPECT_EQ(metadata.properties().at("accuracy_metric"), "cosine");
+    EXPECT_EQ(metadata.properties().at("accuracy_target"), "0.99");
+    EXPECT_EQ(metadata.properties().at("accuracy"), "0.995");
+    EXPECT_EQ(metadata.properties().at("accuracy_description"), "met: cosine 0.9950");
     EXPECT_EQ(metadata.inputs(0).name(), "x");
     EXPECT_EQ(metadata.inputs(0).datatype(), "FP32");
     EXPECT_EQ(config.input(0).data_type(), inference::TYPE_FP32);

@@ -77,6 +77,16 @@ void FillMetadata(const ServableModel& model, const std::vector<std::string>& ve
   response.set_platform(kPlatform);
   for (const auto& spec : model.model().inputs()) FillTensor(spec, *response.add_inputs());
   for (const auto& spec : model.model().outputs()) FillTensor(spec, *response.add_outputs());
+  const runtime::ModelSummary& summary = model.model().summary();
+  auto& properties = *response.mutable_properties();
+  properties["mode"] = summary.mode;
+  const runtime::ModelAccuracy& accuracy = summary.accuracy;
+  if (accuracy.verdict.empty()) return;
+  properties["accuracy_verdict"] = accuracy.verdict;
+  properties["accuracy_metric"] = accuracy.metric;
+  properties["accuracy_target"] = absl::StrCat(accuracy.target);
+  if (accuracy.measured) properties["accuracy"] = absl::StrCat(*accuracy.measured);
+  properties["accuracy_description"] = accuracy.description;
 }
 
 void FillConfig(const ServableModel& model, inference::ModelConfig& config) {

@@ -30,6 +30,8 @@ inline constexpr std::array<absl::string_view, 3> kModelKind = {"model", "versio
 inline constexpr std::array<absl::string_view, 3> kModelMode = {"model", "version", "mode"};
 inline constexpr std::array<absl::string_view, 3> kModelResult = {"model", "version", "result"};
 inline constexpr std::array<absl::string_view, 1> kResult = {"result"};
+inline constexpr std::array<absl::string_view, 3> kModelMetric = {"model", "version", "metric"};
+inline constexpr std::array<absl::string_view, 3> kModelVerdict = {"model", "version", "verdict"};
 inline constexpr std::array<absl::string_view, 3> kBuild = {"version", "isa", "onednn"};
 }  // namespace metric_labels
 
@@ -178,6 +180,36 @@ inline constexpr MetricDef kConfigTime{
     .help = "When the configuration was last taken up, the start included; seconds since 1970.",
     .labels = {}};
 
+inline constexpr MetricDef kOutputSqnr{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_output_sqnr_db",
+    .help =
+        "Signal to quantization noise of the served model's outputs, in dB, measured while it was "
+        "loaded; 99 is no noise. Absent where nothing was measured.",
+    .labels = metric_labels::kModel};
+
+inline constexpr MetricDef kAccuracy{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_accuracy",
+    .help =
+        "What the accuracy target is held against, measured while the model was loaded: metric is "
+        "quantization.accuracy.metric, or top1_loss. Absent where nothing was measured.",
+    .labels = metric_labels::kModelMetric};
+
+inline constexpr MetricDef kAccuracyTarget{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_accuracy_target",
+    .help = "What was asked: the least, of relative_error and top1_loss the most.",
+    .labels = metric_labels::kModelMetric};
+
+inline constexpr MetricDef kAccuracyVerdict{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_accuracy_verdict",
+    .help =
+        "1 for the verdict on a quantized model: met, best_effort (the target is missed) or "
+        "unverified (too little data to say).",
+    .labels = metric_labels::kModelVerdict};
+
 inline constexpr MetricDef kResidentBytes{
     .type = MetricDef::Type::kGauge,
     .name = "octet_process_resident_bytes",
@@ -192,9 +224,10 @@ inline constexpr MetricDef kBuildInfo{
     .labels = metric_labels::kBuild};
 
 inline constexpr std::array kCatalog = {
-    &kRequests,       &kInferenceCount, &kExecutions,     &kPendingRequests, &kBatchSize,
-    &kRequestSeconds, &kQueueSeconds,   &kComputeSeconds, &kLoadSeconds,     &kQuantizationSeconds,
-    &kWeightBytes,    &kSavedBytes,     &kArenaBytes,     &kScratchpadBytes, &kModelInfo,
-    &kSwaps,          &kConfigReloads,  &kConfigTime,     &kResidentBytes,   &kBuildInfo};
+    &kRequests,       &kInferenceCount,  &kExecutions,     &kPendingRequests, &kBatchSize,
+    &kRequestSeconds, &kQueueSeconds,    &kComputeSeconds, &kLoadSeconds,     &kQuantizationSeconds,
+    &kWeightBytes,    &kSavedBytes,      &kArenaBytes,     &kScratchpadBytes, &kModelInfo,
+    &kSwaps,          &kConfigReloads,   &kConfigTime,     &kOutputSqnr,      &kAccuracy,
+    &kAccuracyTarget, &kAccuracyVerdict, &kResidentBytes,  &kBuildInfo};
 
 }  // namespace octet::server

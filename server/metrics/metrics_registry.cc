@@ -92,6 +92,10 @@ struct MetricsRegistry::Families {
   prometheus::Family<prometheus::Counter>& swaps = CounterFamily(registry, kSwaps);
   prometheus::Family<prometheus::Counter>& config_reloads = CounterFamily(registry, kConfigReloads);
   prometheus::Family<prometheus::Gauge>& config_times = GaugeFamily(registry, kConfigTime);
+  prometheus::Family<prometheus::Gauge>& output_sqnr = GaugeFamily(registry, kOutputSqnr);
+  prometheus::Family<prometheus::Gauge>& accuracy = GaugeFamily(registry, kAccuracy);
+  prometheus::Family<prometheus::Gauge>& accuracy_target = GaugeFamily(registry, kAccuracyTarget);
+  prometheus::Family<prometheus::Gauge>& accuracy_verdict = GaugeFamily(registry, kAccuracyVerdict);
   prometheus::Family<prometheus::Gauge>& resident_bytes = GaugeFamily(registry, kResidentBytes);
   prometheus::Family<prometheus::Gauge>& build_info = GaugeFamily(registry, kBuildInfo);
   prometheus::Gauge& resident = resident_bytes.Add({});
@@ -145,7 +149,32 @@ struct ModelMetrics::Handles {
   prometheus::Counter& swaps_ok = families.swaps.Add(LabelsOf(kSwaps, {model, version, "ok"}));
   prometheus::Counter& swaps_failed =
       families.swaps.Add(LabelsOf(kSwaps, {model, version, "failed"}));
-  std::atomic<prometheus::Gauge*> info = nullptr;
+  // Series that only some models have, or whose labels change from one model to its successor.
+  struct LoadedGauge {
+    prometheus::Family<prometheus::Gauge>* family;
+    prometheus::Gauge* gauge;
+  };
+  Mutex mutex;
+  std::vector<LoadedGauge> loaded ABSL_GUARDED_BY(mutex);
+
+  static void Set(prometheus::Family<prometheus::Gauge>& family, const prometheus::Labels& with,
+                  double value, std::vector<LoadedGauge>& gauges) {
+    prometheus::Gauge& gauge = family.Add(with);
+    gauge.Set(value);
+    gauges.push_back({&family, &gauge});
+  }
+
+  // Takes the place of the gauges of the model before.
+  void Replace(std::vector<LoadedGauge> gauges) {
+    const MutexLock lock(mutex);
+    loaded.swap(gauges);
+    for (const LoadedGauge& old : gauges) {
+      const bool stays = std::any_of(loaded.begin(), loaded.end(), [&](const LoadedGauge& gauge) {
+        return gauge.gauge == old.gauge;
+      });
+      if (!stays) old.family->Remove(old.gauge);
+    }
+  }
 
  private:
   prometheus::Histogram& AddHistogram(prometheus::Family<prometheus::Histogram>& family,
@@ -188,7 +217,8 @@ ModelMetrics::~ModelMetrics() {
   families.scratchpad_bytes.Remove(&handles_->scratchpad_bytes);
   families.swaps.Remove(&handles_->swaps_ok);
   families.swaps.Remove(&handles_->swaps_failed);
-  if (handles_->info.load() != nullptr) families.model_info.Remove(handles_->info.load());
+  const MutexLock loaded_lock(handles_->mutex);
+  for (const Handles::LoadedGauge& loaded : handles_->loaded) loaded.family->Remove(loaded.gauge);
 }
 
 void ModelMetrics::CountRequest(absl::StatusCode code, absl::Duration duration) {
@@ -207,15 +237,31 @@ void ModelMetrics::CountRequestOfRun(absl::Duration queue, absl::Duration comput
   handles_->compute_seconds.Observe(absl::ToDoubleSeconds(compute));
 }
 
-void ModelMetrics::SetLoaded(absl::string_view mode, double load_seconds,
-                             double quantization_seconds) {
-  handles_->load_seconds.Set(load_seconds);
-  handles_->quantization_seconds.Set(quantization_seconds);
-  prometheus::Gauge& info = handles_->families.model_info.Add(
-      LabelsOf(kModelInfo, {handles_->model, handles_->version, mode}));
-  info.Set(1);
-  prometheus::Gauge* const before = handles_->info.exchange(&info);
-  if (before != nullptr && before != &info) handles_->families.model_info.Remove(before);
+void ModelMetrics::SetLoaded(const LoadedModel& loaded) {
+  Handles& handles = *handles_;
+  MetricsRegistry::Families& families = handles.families;
+  const auto labels = [&](const MetricDef& metric, absl::string_view value) {
+    return LabelsOf(metric, {handles.model, handles.version, value});
+  };
+  handles.load_seconds.Set(loaded.load_seconds);
+  handles.quantization_seconds.Set(loaded.quantization_seconds);
+  std::vector<Handles::LoadedGauge> gauges;
+  const auto set = [&](prometheus::Family<prometheus::Gauge>& family,
+                       const prometheus::Labels& with,
+                       double value) { Handles::Set(family, with, value, gauges); };
+  set(families.model_info, labels(kModelInfo, loaded.mode), 1);
+  if (!loaded.accuracy_verdict.empty()) {
+    const std::string& metric = loaded.accuracy_metric;
+    set(families.accuracy_verdict, labels(kAccuracyVerdict, loaded.accuracy_verdict), 1);
+    set(families.accuracy_target, labels(kAccuracyTarget, metric), loaded.accuracy_target);
+    if (loaded.accuracy) {
+      set(families.accuracy, labels(kAccuracy, metric), *loaded.accuracy);
+    }
+    if (loaded.output_sqnr_db) {
+      set(families.output_sqnr, handles.labels, *loaded.output_sqnr_db);
+    }
+  }
+  handles.Replace(std::move(gauges));
 }
 
 void ModelMetrics::CountSwap(bool ok) {

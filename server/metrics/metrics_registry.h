@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -29,6 +30,19 @@ struct ModelGauges {
   double scratchpad_bytes = 0;
 };
 
+// What is known of a model once it is ready.
+struct LoadedModel {
+  std::string mode;
+  double load_seconds = 0;
+  double quantization_seconds = 0;
+  // Of quantized models; see runtime/compiled_model.h.
+  std::string accuracy_verdict;  // empty: none
+  std::string accuracy_metric;
+  double accuracy_target = 0;
+  std::optional<double> accuracy;        // nothing: not measured
+  std::optional<double> output_sqnr_db;  // the same
+};
+
 // The series of one model version; gone from the registry when destroyed. They go on when another
 // model takes the place of the one that was served under that version. Thread-safe.
 class ModelMetrics {
@@ -45,8 +59,8 @@ class ModelMetrics {
   void CountRun(int64_t rows);
   void CountRequestOfRun(absl::Duration queue, absl::Duration compute);
 
-  // What is known once the model is ready.
-  void SetLoaded(absl::string_view mode, double load_seconds, double quantization_seconds);
+  // Once, when the model is ready.
+  void SetLoaded(const LoadedModel& loaded);
 
   // A load that was to replace the model; what became of it.
   void CountSwap(bool ok);

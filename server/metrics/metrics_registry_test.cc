@@ -19,11 +19,22 @@ ModelGauges Gauges() {
           .scratchpad_bytes = 20};
 }
 
+LoadedModel Loaded() {
+  return {.mode = "int8",
+          .load_seconds = 2.5,
+          .quantization_seconds = 1.5,
+          .accuracy_verdict = "met",
+          .accuracy_metric = "cosine",
+          .accuracy_target = 0.99,
+          .accuracy = 0.995,
+          .output_sqnr_db = 23};
+}
+
 TEST(MetricsRegistryTest, EveryMetricOfTheCatalogIsServed) {
   MetricsRegistry registry;
   registry.SetBuildInfo("1.2.3", "avx512_core_vnni", "3.7.2");
   const auto model = registry.AddModel("digits", "1", Gauges);
-  model->SetLoaded("int8", 2.5, 1.5);
+  model->SetLoaded(Loaded());
   const std::string text = registry.Scrape();
   for (const MetricDef* metric : kCatalog) {
     const absl::string_view type = metric->type == MetricDef::Type::kCounter ? "counter"
@@ -76,7 +87,7 @@ TEST(MetricsRegistryTest, SeriesLeaveWithTheirModel) {
   MetricsRegistry registry;
   auto first = registry.AddModel("digits", "1", Gauges);
   const auto second = registry.AddModel("digits", "2", Gauges);
-  first->SetLoaded("int8", 1, 1);
+  first->SetLoaded(Loaded());
   first->CountRequest(absl::StatusCode::kUnavailable, absl::ZeroDuration());
   first.reset();
   const std::string text = registry.Scrape();
@@ -90,10 +101,10 @@ TEST(MetricsRegistryTest, CountersGoOnWhenAModelReplacesAnother) {
   const int first = 0;
   const int second = 0;
   model->Attach(&first, [] { return ModelGauges{.pending_requests = 1}; });
-  model->SetLoaded("int8", 1, 1);
+  model->SetLoaded(Loaded());
   model->CountRequest(absl::StatusCode::kOk, absl::ZeroDuration());
   model->Attach(&second, [] { return ModelGauges{.pending_requests = 2}; });
-  model->SetLoaded("fp32", 1, 0);
+  model->SetLoaded({.mode = "fp32"});
   model->CountSwap(true);
   model->Detach(&first);
   model->CountRequest(absl::StatusCode::kOk, absl::ZeroDuration());
@@ -102,9 +113,10 @@ TEST(MetricsRegistryTest, CountersGoOnWhenAModelReplacesAnother) {
   EXPECT_THAT(text, HasSubstr("octet_pending_requests{model=\"digits\",version=\"1\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("octet_model_info{mode=\"fp32\""));
   EXPECT_THAT(text, Not(HasSubstr("octet_model_info{mode=\"int8\"")));
+  EXPECT_THAT(text, Not(HasSubstr("octet_model_accuracy_verdict{model=\"digits\"")));
   EXPECT_THAT(text, HasSubstr("octet_model_swap_total{model=\"digits\",result=\"ok\","
                               "version=\"1\"} 1\n"));
-  model->SetLoaded("fp32", 1, 0);
+  model->SetLoaded({.mode = "fp32"});
   EXPECT_THAT(registry.Scrape(), HasSubstr("octet_model_info{mode=\"fp32\""));
 }
 
@@ -114,6 +126,30 @@ TEST(MetricsRegistryTest, CountsReloadsOfTheConfiguration) {
   const std::string text = registry.Scrape();
   EXPECT_THAT(text, HasSubstr("octet_config_reload_total{result=\"rejected\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("octet_config_reload_total{result=\"ok\"} 0\n"));
+}
+
+TEST(MetricsRegistryTest, AccuracyIsShownWhereThereIsAVerdict) {
+  MetricsRegistry registry;
+  const auto int8 = registry.AddModel("int8", "1", Gauges);
+  const auto unverified = registry.AddModel("unverified", "1", Gauges);
+  const auto fp32 = registry.AddModel("fp32", "1", Gauges);
+  int8->SetLoaded(Loaded());
+  unverified->SetLoaded(
+      {.mode = "int8", .accuracy_verdict = "unverified", .accuracy_metric = "sqnr"});
+  fp32->SetLoaded({.mode = "fp32"});
+  const std::string text = registry.Scrape();
+  EXPECT_THAT(text, HasSubstr("octet_model_accuracy{metric=\"cosine\",model=\"int8\","
+                              "version=\"1\"} 0.995\n"));
+  EXPECT_THAT(text, HasSubstr("octet_model_accuracy_target{metric=\"cosine\",model=\"int8\","
+                              "version=\"1\"} 0.99\n"));
+  EXPECT_THAT(text, HasSubstr("octet_model_accuracy_verdict{model=\"int8\",verdict=\"met\","
+                              "version=\"1\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("octet_model_output_sqnr_db{model=\"int8\",version=\"1\"} 23\n"));
+  EXPECT_THAT(text, HasSubstr("octet_model_accuracy_verdict{model=\"unverified\","
+                              "verdict=\"unverified\",version=\"1\"} 1\n"));
+  EXPECT_THAT(text, Not(HasSubstr("octet_model_output_sqnr_db{model=\"unverified\"")));
+  EXPECT_THAT(text, Not(HasSubstr("metric=\"sqnr\",model=\"unverified\",version=\"1\"} 99")));
+  EXPECT_THAT(text, Not(HasSubstr("octet_model_accuracy_target{metric=\"\"")));
 }
 
 TEST(MetricsRegistryTest, ResidentMemoryIsThatOfThisProcess) {

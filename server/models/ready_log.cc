@@ -28,7 +28,21 @@ void LogReady(const ServableModel& servable, double seconds) {
                           {"float32_weight_bytes", memory.float32_weight_bytes},
                           {"calibration", summary.calibration},
                           {"int8_mac_share", summary.int8_mac_share},
-                          {"output_sqnr_db", sqnr}});
+                          {"output_sqnr_db", sqnr},
+                          {"accuracy", summary.accuracy.description}});
+}
+
+LoadedModel LoadedFrom(const runtime::ModelSummary& summary, double seconds) {
+  const runtime::ModelAccuracy& accuracy = summary.accuracy;
+  LoadedModel loaded{.mode = summary.mode,
+                     .load_seconds = seconds,
+                     .quantization_seconds = summary.quantization_seconds,
+                     .accuracy_verdict = accuracy.verdict,
+                     .accuracy_metric = accuracy.metric,
+                     .accuracy_target = accuracy.target,
+                     .accuracy = accuracy.measured};
+  if (summary.output_sqnr_db != 0) loaded.output_sqnr_db = summary.output_sqnr_db;
+  return loaded;
 }
 
 }  // namespace octet::server

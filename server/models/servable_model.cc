@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "server/models/quote.h"
+#include "server/models/ready_log.h"
 
 namespace octet::server {
 
@@ -42,8 +43,7 @@ absl::StatusOr<std::shared_ptr<ServableModel>> ServableModel::Start(
 }
 
 void ServableModel::EnterService(double load_seconds) {
-  const runtime::ModelSummary& summary = model_->summary();
-  metrics_->SetLoaded(summary.mode, load_seconds, summary.quantization_seconds);
+  metrics_->SetLoaded(LoadedFrom(model_->summary(), load_seconds));
   metrics_->Attach(this, [this] { return Gauges(); });
 }
 

@@ -67,7 +67,7 @@ absl::Status Run(const std::vector<std::string>& arguments) {
   options.int8 = arguments[2] != "fp32";
   options.dynamic = arguments[2] == "dynamic";
   options.calibration_path = arguments[1];
-  if (arguments[2] == "int8-all") options.quantization.target_sqnr_db = 0;
+  if (arguments[2] == "int8-all") options.quantization.on_fail = runtime::OnFail::kWarn;
   options.max_batch_size = batch;
   OCTET_ASSIGN_OR_RETURN(const auto model, runtime::LoadModel(arguments[0], options));
   OCTET_ASSIGN_OR_RETURN(

@@ -197,6 +197,11 @@ class FakeModel : public runtime::CompiledModel {
     summary_.mode = "int8";
     summary_.load_seconds = 1.5;
     summary_.quantization_seconds = 0.5;
+    summary_.accuracy = {.verdict = "met",
+                         .metric = "cosine",
+                         .target = 0.99,
+                         .measured = 0.995,
+                         .description = "met: cosine 0.9950"};
   }
 
   Options options_;

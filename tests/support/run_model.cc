@@ -46,7 +46,7 @@ absl::StatusOr<Arguments> Parse(const std::vector<std::string>& words) {
     } else if (words[i] == "--dynamic") {
       options.int8 = options.dynamic = true;
     } else if (words[i] == "--all-int8") {
-      options.quantization.target_sqnr_db = 0;
+      options.quantization.on_fail = runtime::OnFail::kWarn;
     } else if (words[i] == "--reduced-weights") {
       options.quantization.weight_range = runtime::QuantizeOptions::WeightRange::kReduced;
     } else if (words[i] == "--calibration" && i + 1 < words.size()) {

@@ -1,0 +1,101 @@
+#include "runtime/accuracy_metrics.h"
+
+#include <cmath>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace octet::runtime {
+namespace {
+
+using ::testing::DoubleNear;
+using ::testing::Eq;
+using ::testing::Optional;
+
+using Outputs = std::vector<std::vector<Tensor>>;
+
+Outputs One(Tensor tensor) { return {{std::move(tensor)}}; }
+
+TEST(CompareOutputs, MeasuresValues) {
+  const Outputs exact = {{Tensor::Of<float>({1, 2}, {3, 4})}, {Tensor::Of<float>({1, 2}, {0, 5})}};
+  const Outputs other = {{Tensor::Of<float>({1, 2}, {4, 3})}, {Tensor::Of<float>({1, 2}, {0, 5})}};
+  const AccuracyValues values = CompareOutputs(exact, other, {});
+  EXPECT_EQ(values.samples, 2u);
+  EXPECT_NEAR(values.sqnr_db, 10 * std::log10(50.0 / 2), 1e-9);
+  EXPECT_NEAR(values.relative_error, std::sqrt(2.0 / 50), 1e-9);
+  EXPECT_NEAR(values.cosine, (24.0 / 25 + 1) / 2, 1e-9);
+}
+
+TEST(CompareOutputs, EqualOutputsAreExact) {
+  const Outputs some = One(Tensor::Of<float>({1, 3}, {1, 2, 3}));
+  const AccuracyValues values = CompareOutputs(some, some, {});
+  EXPECT_EQ(values.sqnr_db, 99);
+  EXPECT_EQ(values.relative_error, 0);
+  EXPECT_EQ(values.cosine, 1);
+  EXPECT_THAT(values.Get(AccuracyMetric::kAgreement), Optional(1.0));
+}
+
+TEST(CompareOutputs, BrokenOutputsAreTheWorst) {
+  const Outputs exact = One(Tensor::Of<float>({1, 2}, {1, 2}));
+  const AccuracyValues values =
+      CompareOutputs(exact, One(Tensor::Of<float>({1, 2}, {NAN, NAN})), {});
+  EXPECT_EQ(values.sqnr_db, -99);
+  EXPECT_EQ(values.cosine, 0);
+  EXPECT_TRUE(std::isinf(values.relative_error));
+}
+
+TEST(CompareOutputs, DecidesAlongTheLastDimensionOrTheChannels) {
+  // [1, 2, 2]: two positions, of which the second changes its class.
+  const AccuracyValues sequence =
+      CompareOutputs(One(Tensor::Of<float>({1, 2, 2}, {1, 2, 3, 4})),
+                     One(Tensor::Of<float>({1, 2, 2}, {1, 2, 4, 3})), {});
+  EXPECT_EQ(sequence.decisions, 2u);
+  EXPECT_EQ(sequence.agreed, 1u);
+  // [1, 2, 1, 2]: two pixels of two channels, of which the first changes.
+  const AccuracyValues picture =
+      CompareOutputs(One(Tensor::Of<float>({1, 2, 1, 2}, {1, 5, 2, 1})),
+                     One(Tensor::Of<float>({1, 2, 1, 2}, {3, 5, 2, 1})), {});
+  EXPECT_EQ(picture.decisions, 2u);
+  EXPECT_EQ(picture.agreed, 1u);
+}
+
+TEST(CompareOutputs, MapsAgreeWhereTheyOverlap) {
+  const AccuracyValues values =
+      CompareOutputs(One(Tensor::Of<float>({1, 1, 1, 4}, {0.9f, 0.8f, 0.1f, 0.2f})),
+                     One(Tensor::Of<float>({1, 1, 1, 4}, {0.9f, 0.3f, 0.7f, 0.2f})), {});
+  EXPECT_THAT(values.Get(AccuracyMetric::kAgreement), Optional(DoubleNear(1.0 / 3, 1e-9)));
+}
+
+TEST(CompareOutputs, OneNumberIsNoDecision) {
+  const Outputs number = One(Tensor::Of<float>({1, 1}, {3}));
+  EXPECT_THAT(CompareOutputs(number, number, {}).Get(AccuracyMetric::kAgreement), Eq(std::nullopt));
+}
+
+TEST(CompareOutputs, LabelsAreCountedForBothNetworks) {
+  const Outputs exact = {{Tensor::Of<float>({1, 2}, {1, 0})},
+                         {Tensor::Of<float>({1, 2}, {1, 0})},
+                         {Tensor::Of<float>({1, 2}, {1, 0})},
+                         {Tensor::Of<float>({1, 2}, {0, 1})}};
+  const Outputs other = {{Tensor::Of<float>({1, 2}, {1, 0})},
+                         {Tensor::Of<float>({1, 2}, {0, 1})},
+                         {Tensor::Of<float>({1, 2}, {0, 1})},
+                         {Tensor::Of<float>({1, 2}, {0, 1})}};
+  const std::vector<int64_t> labels = {0, 0, 0, 0};
+  const AccuracyValues values = CompareOutputs(exact, other, labels);
+  EXPECT_EQ(values.labelled, 4u);
+  EXPECT_EQ(values.right_float32, 3u);
+  EXPECT_EQ(values.right, 1u);
+  EXPECT_THAT(values.Get(AccuracyMetric::kTop1), Optional(0.25));
+  EXPECT_THAT(CompareOutputs(exact, other, {}).Get(AccuracyMetric::kTop1), Eq(std::nullopt));
+}
+
+TEST(CompareOutputs, OtherTypesAreLeftOut) {
+  const Outputs exact = {{Tensor::Of<int64_t>({1}, {1}), Tensor::Of<float>({1, 2}, {1, 2})}};
+  const Outputs other = {{Tensor::Of<int64_t>({1}, {9}), Tensor::Of<float>({1, 2}, {1, 2})}};
+  const AccuracyValues values = CompareOutputs(exact, other, {});
+  EXPECT_EQ(values.sqnr_db, 99);
+  EXPECT_EQ(values.decisions, 1u);
+}
+
+}  // namespace
+}  // namespace octet::runtime

@@ -1,0 +1,295 @@
+#include "runtime/precision_search.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <iterator>
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "runtime/layer_sensitivity.h"
+
+namespace octet::runtime {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using quant::Precision;
+using Precisions = std::vector<Precision>;
+
+// Measurements spent on moving layers back.
+constexpr int kMostMovesBack = 12;
+// Of a move that was tried by itself.
+constexpr double kLeastGainDb = 0.05;
+// Above int8 as calibrated, upwards.
+constexpr Precision kRungs[] = {Precision::kInt8Dynamic, Precision::kFloat32};
+
+class Search {
+ public:
+  Search(const std::vector<SearchLayer>& layers, const AccuracyValues& start,
+         const SearchOptions& options, const MeasurePrecisions& measure)
+      : layers_(layers), options_(options), measure_(measure), best_{{}, start} {
+    for (const SearchLayer& layer : layers) {
+      best_.precisions.push_back(layer.ladder.front());
+      total_macs_ += layer.macs;
+    }
+  }
+
+  absl::StatusOr<SearchResult> Run() {
+    if (!Reached() && Measured(options_.target, best_.values)) {
+      const auto within_half = [this](const Precisions& precisions) {
+        return Measure(precisions, options_.sensitivity_samples, options_.seconds / 2);
+      };
+      OCTET_ASSIGN_OR_RETURN(order_, MeasureSensitivity(layers_, within_half));
+      for (const Precision rung : kRungs) {
+        const Attempt before = best_;
+        OCTET_RETURN_IF_ERROR(MoveUp(rung));
+        if (rung == kRungs[std::size(kRungs) - 1]) OCTET_RETURN_IF_ERROR(OneByOne(rung, before));
+      }
+      if (Reached()) OCTET_RETURN_IF_ERROR(MoveBack());
+    }
+    return Result();
+  }
+
+ private:
+  struct Attempt {
+    Precisions precisions;
+    AccuracyValues values;
+  };
+
+  double Seconds() const {
+    return std::chrono::duration<double>(Clock::now() - start_time_).count();
+  }
+
+  bool Reached() const { return Holds(options_.target, best_.values); }
+
+  // Nothing once the time is out.
+  absl::StatusOr<std::optional<AccuracyValues>> Measure(const Precisions& precisions,
+                                                        size_t max_samples, double seconds) {
+    if (Seconds() >= seconds) {
+      out_of_time_ = true;
+      return std::nullopt;
+    }
+    ++attempts_;
+    if (options_.progress) {
+      options_.progress("search precisions", absl::StrCat("measurement ", attempts_));
+    }
+    return measure_(precisions, max_samples);
+  }
+
+  absl::StatusOr<std::optional<Attempt>> Try(Precisions precisions) {
+    OCTET_ASSIGN_OR_RETURN(const std::optional<AccuracyValues> values,
+                           Measure(precisions, SIZE_MAX, options_.seconds));
+    if (!values) return std::nullopt;
+    return Attempt{std::move(precisions), *values};
+  }
+
+  // The noise that the target allows, where that follows from the target; else nothing.
+  std::optional<double> AllowedNoise() const {
+    const AccuracyTarget& target = options_.target;
+    if (target.metric == AccuracyMetric::kSqnr) return std::pow(10, -target.value / 10);
+    if (target.metric == AccuracyMetric::kRelativeError) return target.value * target.value;
+    return std::nullopt;
+  }
+
+  double Noise() const { return best_.values.relative_error * best_.values.relative_error; }
+
+  // What moving a layer to float32 gains for what it costs; even the smallest layer costs
+  // something.
+  double NoiseByCost(const LayerNoise& layer) const {
+    const auto total = static_cast<double>(total_macs_);
+    return layer.noise / (static_cast<double>(layers_[layer.layer].macs) + total / 200 + 1);
+  }
+
+  // Entries of order_ that may move up to `rung`; to float32 as many as the budget has room for.
+  std::vector<size_t> Candidates(Precision rung) const {
+    double room = rung == Precision::kFloat32
+                      ? options_.max_float_fraction * static_cast<double>(total_macs_)
+                      : HUGE_VAL;
+    std::vector<size_t> candidates, order(order_.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    if (rung == Precision::kFloat32) {  // which alone is slower; the others stay int8
+      std::stable_sort(order.begin(), order.end(), [this](size_t a, size_t b) {
+        return NoiseByCost(order_[a]) > NoiseByCost(order_[b]);
+      });
+    }
+    for (const size_t i : order) {
+      const SearchLayer& layer = layers_[order_[i].layer];
+      const auto& ladder = layer.ladder;
+      const auto now = std::find(ladder.begin(), ladder.end(), best_.precisions[order_[i].layer]);
+      if (std::find(now, ladder.end(), rung) == ladder.end() || *now == rung) continue;
+      if (static_cast<double>(layer.macs) > room) continue;
+      room -= static_cast<double>(layer.macs);
+      candidates.push_back(i);
+    }
+    return candidates;
+  }
+
+  // How many of the candidates have to move if all their noise went.
+  size_t Guess(const std::vector<size_t>& candidates) const {
+    const std::optional<double> allowed = AllowedNoise();
+    double noise = Noise();
+    size_t count = 0;
+    while (allowed && count < candidates.size() && noise > *allowed) {
+      noise -= order_[candidates[count++]].noise;
+    }
+    return std::max<size_t>(count, 1);
+  }
+
+  // Moves the first of the candidates, as few as reach the target; from the guess in growing steps,
+  // then by halving. If none do, as many as gave the best outputs.
+  absl::Status MoveUp(Precision rung) {
+    const std::vector<size_t> candidates = Candidates(rung);
+    if (Reached() || candidates.empty()) return absl::OkStatus();
+    const Precisions before = best_.precisions;
+    size_t fails = 0, holds = candidates.size() + 1;
+    size_t count = Guess(candidates), step = 1;
+    std::optional<Attempt> found;
+    while (fails + 1 < holds) {
+      Precisions next = before;
+      for (size_t i = 0; i < count; ++i) next[order_[candidates[i]].layer] = rung;
+      OCTET_ASSIGN_OR_RETURN(std::optional<Attempt> attempt, Try(std::move(next)));
+      if (!attempt) break;
+      if (Holds(options_.target, attempt->values)) {
+        holds = count;
+        found = std::move(attempt);
+      } else {
+        fails = count;
+        if (!found && Better(options_.target, attempt->values, best_.values)) best_ = *attempt;
+      }
+      if (fails == 0) {
+        count = holds > step ? holds - step : 1;
+      } else if (holds > candidates.size()) {
+        count = std::min(fails + step, candidates.size());
+      } else {
+        count = (fails + holds) / 2;
+      }
+      step *= 2;
+    }
+    if (found) best_ = *std::move(found);
+    return absl::OkStatus();
+  }
+
+  // Where moving the worst together has missed the target: each in turn, from `before`, kept if it
+  // helps. Slow, but right where noise does not add up.
+  absl::Status OneByOne(Precision rung, Attempt before) {
+    std::swap(best_, before);  // what MoveUp() found is now in `before`
+    if (Holds(options_.target, before.values)) {
+      best_ = std::move(before);
+      return absl::OkStatus();
+    }
+    double room = options_.max_float_fraction * static_cast<double>(total_macs_);
+    for (size_t i = 0; i < order_.size() && !Reached(); ++i) {
+      const SearchLayer& layer = layers_[order_[i].layer];
+      if (layer.ladder.back() != rung || static_cast<double>(layer.macs) > room) continue;
+      Precisions next = best_.precisions;
+      next[order_[i].layer] = rung;
+      OCTET_ASSIGN_OR_RETURN(std::optional<Attempt> attempt, Try(std::move(next)));
+      if (!attempt) break;
+      if (!Better(options_.target, attempt->values, best_.values)) continue;
+      if (attempt->values.sqnr_db < best_.values.sqnr_db + kLeastGainDb) continue;
+      room -= static_cast<double>(layer.macs);
+      best_ = *std::move(attempt);
+    }
+    if (Better(options_.target, before.values, best_.values)) best_ = std::move(before);
+    return absl::OkStatus();
+  }
+
+  // The layers above their first precision, those whose move gained least for its cost first.
+  std::vector<size_t> Moved() const {
+    std::vector<size_t> moved;
+    for (size_t i = order_.size(); i > 0; --i) {
+      const size_t layer = order_[i - 1].layer;
+      if (best_.precisions[layer] != layers_[layer].ladder.front()) moved.push_back(i - 1);
+    }
+    std::stable_sort(moved.begin(), moved.end(), [this](size_t a, size_t b) {
+      return NoiseByCost(order_[a]) < NoiseByCost(order_[b]);
+    });
+    return moved;
+  }
+
+  absl::Status MoveBack() {
+    OCTET_RETURN_IF_ERROR(MoveBack(Moved(), 0));
+    // What cannot go back all the way may need less than float32.
+    std::vector<size_t> middle;
+    for (const size_t i : Moved()) {
+      const size_t layer = order_[i].layer;
+      const auto& ladder = layers_[layer].ladder;
+      if (ladder.size() > 2 && best_.precisions[layer] == ladder.back()) middle.push_back(i);
+    }
+    return MoveBack(middle, 1);
+  }
+
+  // Gives these entries of order_ the precision of that index of their ladders, all at once or by
+  // halves, where the target goes on holding.
+  absl::Status MoveBack(const std::vector<size_t>& entries, size_t rung) {
+    if (entries.empty() || moves_back_ >= kMostMovesBack) return absl::OkStatus();
+    Precisions next = best_.precisions;
+    double noise = Noise();
+    for (const size_t i : entries) {
+      next[order_[i].layer] = layers_[order_[i].layer].ladder[rung];
+      if (rung == 0) noise += order_[i].noise;
+    }
+    // Sums of noise are no more than estimates: what is far too much is not worth a measurement.
+    const std::optional<double> allowed = AllowedNoise();
+    if (!allowed || noise < 1.2 * *allowed) {
+      ++moves_back_;
+      OCTET_ASSIGN_OR_RETURN(std::optional<Attempt> attempt, Try(std::move(next)));
+      if (!attempt) return absl::OkStatus();
+      if (Holds(options_.target, attempt->values)) {
+        best_ = *std::move(attempt);
+        return absl::OkStatus();
+      }
+    }
+    if (entries.size() == 1) return absl::OkStatus();
+    const auto middle = entries.begin() + static_cast<ptrdiff_t>(entries.size() / 2);
+    OCTET_RETURN_IF_ERROR(MoveBack({entries.begin(), middle}, rung));
+    return MoveBack({middle, entries.end()}, rung);
+  }
+
+  SearchResult Result() const {
+    SearchResult result{.precisions = best_.precisions,
+                        .values = best_.values,
+                        .alone_sqnr_db = std::vector<double>(layers_.size()),
+                        .reasons = std::vector<std::string>(layers_.size()),
+                        .attempts = attempts_,
+                        .seconds = Seconds(),
+                        .out_of_time = out_of_time_};
+    for (const LayerNoise& layer : order_) {
+      const SearchLayer& moved = layers_[layer.layer];
+      const absl::string_view first =
+          moved.ladder.front() == Precision::kInt8 ? "static int8" : Name(moved.ladder.front());
+      const bool alone = layer.group_size == 1;
+      if (alone) result.alone_sqnr_db[layer.layer] = layer.sqnr_db.value_or(0);
+      if (best_.precisions[layer.layer] == moved.ladder.front()) continue;
+      const absl::string_view of = alone ? "" : " of it and its neighbours";
+      result.reasons[layer.layer] =
+          layer.sqnr_db ? absl::StrFormat("%s%s alone leaves %.1f dB", first, of, *layer.sqnr_db)
+                        : "moved up before it was measured";
+    }
+    return result;
+  }
+
+  const std::vector<SearchLayer>& layers_;
+  const SearchOptions& options_;
+  const MeasurePrecisions& measure_;
+  const Clock::time_point start_time_ = Clock::now();
+  Attempt best_;
+  std::vector<LayerNoise> order_;  // the noisiest first
+  int64_t total_macs_ = 0;
+  int attempts_ = 0, moves_back_ = 0;
+  bool out_of_time_ = false;
+};
+
+}  // namespace
+
+absl::StatusOr<SearchResult> SearchPrecisions(const std::vector<SearchLayer>& layers,
+                                              const AccuracyValues& start,
+                                              const SearchOptions& options,
+                                              const MeasurePrecisions& measure) {
+  return Search(layers, start, options, measure).Run();
+}
+
+}  // namespace octet::runtime

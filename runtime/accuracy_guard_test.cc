@@ -102,6 +102,7 @@ GraphBuilder::Finished Classifier(bool outlier) {
 
 std::vector<std::vector<Tensor>> RandomSamples(size_t count, uint32_t seed) {
   std::vector<std::vector<Tensor>> samples;
+  samples.reserve(count);
   for (size_t i = 0; i < count; ++i) {
     samples.push_back({RandomFloats({1, 3, 4, 4}, seed + static_cast<uint32_t>(i))});
   }

@@ -23,13 +23,15 @@ template <typename T>
 Tensor Rows(int64_t rows, int64_t width) {
   Tensor tensor = *Tensor::Allocate(DataTypeOf<T>(), {rows, width});
   for (int64_t i = 0; i < rows * width; ++i) {
-    tensor.MutableAs<T>()[static_cast<size_t>(i)] = static_cast<T>(i / width);
+    const int64_t row = i / width;
+    tensor.MutableAs<T>()[static_cast<size_t>(i)] = static_cast<T>(row);
   }
   return tensor;
 }
 
 std::vector<float> FirstElements(const CalibrationData& data) {
   std::vector<float> result;
+  result.reserve(data.samples.size());
   for (const std::vector<Tensor>& sample : data.samples) result.push_back(sample[0].As<float>()[0]);
   return result;
 }

@@ -21,6 +21,7 @@ CalibrationData Data(const std::vector<float>& values) {
 
 std::vector<float> Values(const std::vector<std::vector<Tensor>>& samples) {
   std::vector<float> values;
+  values.reserve(samples.size());
   for (const std::vector<Tensor>& sample : samples) values.push_back(sample[0].As<float>()[0]);
   return values;
 }
@@ -42,6 +43,7 @@ TEST(HoldOut, WhatCalibratesNeverMeasures) {
   // Few different values, each many times.
   for (uint32_t seed = 0; seed < 50; ++seed) {
     std::vector<float> values;
+    values.reserve(20 + seed);
     for (uint32_t i = 0; i < 20 + seed; ++i) {
       values.push_back(static_cast<float>((i * i * (seed + 3) + seed) % (5 + seed)));
     }

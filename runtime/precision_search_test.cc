@@ -40,6 +40,7 @@ class FakeNetwork {
 
   SearchResult Search(const SearchOptions& options) {
     std::vector<Precision> start;
+    start.reserve(layers_.size());
     for (const SearchLayer& layer : layers_) start.push_back(layer.ladder.front());
     const auto result = SearchPrecisions(
         layers_, Values(start), options,

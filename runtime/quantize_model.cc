@@ -288,6 +288,7 @@ class ModelQuantizer {
   // What every layer's result has become in the quantized network.
   absl::Status MeasureLayers() {
     std::vector<ValueId> results;
+    results.reserve(layers_.size());
     for (const NodeId id : layers_) results.push_back(graph_.node(id).outputs[0]);
     Progress("measure layers", absl::StrCat(results.size()));
     const Samples all(measuring_.samples);
@@ -308,6 +309,7 @@ class ModelQuantizer {
 
   std::vector<Precision> Precisions() const {
     std::vector<Precision> precisions;
+    precisions.reserve(report_.layers.size());
     for (const LayerReport& layer : report_.layers) precisions.push_back(layer.precision);
     return precisions;
   }

@@ -36,6 +36,19 @@ void Set(Struct& object, const std::string& key, Value value) {
   (*object.mutable_fields())[key] = std::move(value);
 }
 
+Value Nested(Struct object) {
+  Value value;
+  *value.mutable_struct_value() = std::move(object);
+  return value;
+}
+
+Value Texts(const std::vector<std::string>& texts) {
+  Value value;
+  value.mutable_list_value();
+  for (const std::string& text : texts) *value.mutable_list_value()->add_values() = Text(text);
+  return value;
+}
+
 Struct LayerJson(const LayerReport& layer) {
   Struct object;
   Set(object, "name", Text(layer.node));
@@ -93,9 +106,7 @@ Struct AccuracyJson(const AccuracyReport& report) {
   Value out_of_time;
   out_of_time.set_bool_value(report.out_of_time);
   Set(search, "out_of_time", out_of_time);
-  Value search_value;
-  *search_value.mutable_struct_value() = search;
-  Set(object, "search", search_value);
+  Set(object, "search", Nested(std::move(search)));
   return object;
 }
 
@@ -107,6 +118,41 @@ Totals Sum(const QuantizeReport& report) {
     ++(layer.precision == quant::Precision::kFloat32 ? totals.float32 : totals.int8);
   }
   return totals;
+}
+
+Struct SummaryJson(const QuantizeReport& report) {
+  const Totals totals = Sum(report);
+  Struct summary;
+  Set(summary, "layers_int8", Number(totals.int8));
+  Set(summary, "layers_float32", Number(totals.float32));
+  Set(summary, "mac_share_int8", Number(report.int8_mac_share));
+  Set(summary, "weight_bytes_float32", Number(static_cast<double>(totals.before)));
+  Set(summary, "weight_bytes", Number(static_cast<double>(totals.after)));
+  Set(summary, "bytes_saved", Number(static_cast<double>(totals.before - totals.after)));
+  if (report.held_out_samples > 0) {
+    Set(summary, "output_sqnr_db", Number(report.output_sqnr_db));
+  }
+  Set(summary, "seconds", Number(report.seconds));
+  Set(summary, "self_check_kernels", Number(report.checked_layers));
+  Set(summary, "self_check_seconds", Number(report.self_check_seconds));
+  return summary;
+}
+
+Struct CalibrationJson(const QuantizeReport& report) {
+  Struct calibration;
+  Set(calibration, "source", Text(report.calibration_source));
+  Set(calibration, "samples", Number(static_cast<double>(report.calibration_samples)));
+  Set(calibration, "held_out_samples", Number(static_cast<double>(report.held_out_samples)));
+  Set(calibration, "activation_algorithm", Text(report.activation_algorithm));
+  Value attempts;
+  attempts.mutable_list_value();
+  for (const auto& attempt : report.attempts) {
+    Struct& row = *attempts.mutable_list_value()->add_values()->mutable_struct_value();
+    Set(row, "algorithm", Text(attempt.algorithm));
+    Set(row, "output_sqnr_db", Number(attempt.output_sqnr_db));
+  }
+  Set(calibration, "attempts", attempts);
+  return calibration;
 }
 
 }  // namespace
@@ -195,58 +241,17 @@ std::string ReportJson(const QuantizeReport& report) {
   Struct object;
   Set(object, "schema", Text("octet-quantization-report/1"));
   Set(object, "mode", Text(report.mode));
-  const Totals totals = Sum(report);
-  Struct summary;
-  Set(summary, "layers_int8", Number(totals.int8));
-  Set(summary, "layers_float32", Number(totals.float32));
-  Set(summary, "mac_share_int8", Number(report.int8_mac_share));
-  Set(summary, "weight_bytes_float32", Number(static_cast<double>(totals.before)));
-  Set(summary, "weight_bytes", Number(static_cast<double>(totals.after)));
-  Set(summary, "bytes_saved", Number(static_cast<double>(totals.before - totals.after)));
-  if (report.held_out_samples > 0) {
-    Set(summary, "output_sqnr_db", Number(report.output_sqnr_db));
-  }
-  Set(summary, "seconds", Number(report.seconds));
-  Set(summary, "self_check_kernels", Number(report.checked_layers));
-  Set(summary, "self_check_seconds", Number(report.self_check_seconds));
-  Value summary_value;
-  *summary_value.mutable_struct_value() = summary;
-  Set(object, "summary", summary_value);
-  Value transforms;
-  transforms.mutable_list_value();
-  for (const std::string& transform : report.transforms) {
-    *transforms.mutable_list_value()->add_values() = Text(transform);
-  }
-  Set(object, "transforms", transforms);
-  Struct calibration;
-  Set(calibration, "source", Text(report.calibration_source));
-  Set(calibration, "samples", Number(static_cast<double>(report.calibration_samples)));
-  Set(calibration, "held_out_samples", Number(static_cast<double>(report.held_out_samples)));
-  Set(calibration, "activation_algorithm", Text(report.activation_algorithm));
-  Value attempts;
-  for (const auto& attempt : report.attempts) {
-    Struct& row = *attempts.mutable_list_value()->add_values()->mutable_struct_value();
-    Set(row, "algorithm", Text(attempt.algorithm));
-    Set(row, "output_sqnr_db", Number(attempt.output_sqnr_db));
-  }
-  Set(calibration, "attempts", attempts);
-  Value calibration_value;
-  *calibration_value.mutable_struct_value() = calibration;
-  Set(object, "calibration", calibration_value);
-  Value accuracy;
-  *accuracy.mutable_struct_value() = AccuracyJson(report.accuracy);
-  Set(object, "accuracy", accuracy);
-  Value layers, warnings;
+  Set(object, "summary", Nested(SummaryJson(report)));
+  Set(object, "transforms", Texts(report.transforms));
+  Set(object, "calibration", Nested(CalibrationJson(report)));
+  Set(object, "accuracy", Nested(AccuracyJson(report.accuracy)));
+  Value layers;
   layers.mutable_list_value();
-  warnings.mutable_list_value();
   for (const LayerReport& layer : report.layers) {
     *layers.mutable_list_value()->add_values()->mutable_struct_value() = LayerJson(layer);
   }
-  for (const std::string& warning : report.warnings) {
-    *warnings.mutable_list_value()->add_values() = Text(warning);
-  }
   Set(object, "layers", layers);
-  Set(object, "warnings", warnings);
+  Set(object, "warnings", Texts(report.warnings));
   std::string json;
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;

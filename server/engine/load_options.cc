@@ -7,6 +7,8 @@
 #include <fstream>
 #include <string>
 
+#include "absl/strings/numbers.h"
+
 namespace octet::server {
 namespace {
 
@@ -85,7 +87,8 @@ double CgroupCores() {
   std::string quota;
   double period = 0;
   if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> quota >> period) {
-    return quota == "max" || period <= 0 ? HUGE_VAL : std::atof(quota.c_str()) / period;
+    double amount = 0;  // the file may also say "max"
+    return absl::SimpleAtod(quota, &amount) && period > 0 ? amount / period : HUGE_VAL;
   }
   double amount = 0;
   std::ifstream quota_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");

@@ -2,7 +2,8 @@
 
 #include <unistd.h>
 
-#include <cstdio>
+#include <algorithm>
+#include <fstream>
 #include <map>
 #include <set>
 #include <utility>
@@ -57,13 +58,10 @@ prometheus::Labels LabelsOf(const MetricDef& metric, std::vector<absl::string_vi
 
 // Resident pages of this process; 0 where /proc does not say.
 double ResidentBytes() {
-  std::FILE* const file = std::fopen("/proc/self/statm", "r");
-  if (file == nullptr) return 0;
-  long total = 0;
-  long resident = 0;
-  const int read = std::fscanf(file, "%ld %ld", &total, &resident);
-  std::fclose(file);
-  return read == 2 ? static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE)) : 0;
+  std::ifstream file("/proc/self/statm");
+  double total = 0, resident = 0;
+  if (!(file >> total >> resident)) return 0;
+  return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace

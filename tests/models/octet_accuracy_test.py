@@ -67,7 +67,8 @@ def test_recognizer_reads_the_same_lines() -> None:
     lines = judged("ppocr_recognizer")
     assert lines.int8["samples"] == 100
     assert lines.int8["lines_unchanged"] >= 75
-    assert lines.result.int8_mac_share >= MAC_SHARE
+    # The default target of 20 dB costs this network more float layers than any other of these.
+    assert lines.result.int8_mac_share >= 1 - 0.35
 
 
 def test_detector_finds_the_same_text() -> None:

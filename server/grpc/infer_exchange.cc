@@ -54,7 +54,9 @@ absl::Status InferExchange::Enqueue(absl::Time deadline, const std::atomic<bool>
   task->urgent = decoded_.urgent;
   task->cancelled = &cancelled;
   task->done = [this](absl::StatusOr<InferResult> result) { Complete(std::move(result)); };
-  return model_->Enqueue(task);
+  // The answer may come, and let go of the model, before Enqueue() has returned.
+  const std::shared_ptr<ServableModel> model = model_;
+  return model->Enqueue(task);
 }
 
 void InferExchange::Complete(absl::StatusOr<InferResult> result) {

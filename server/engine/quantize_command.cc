@@ -1,6 +1,8 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "runtime/quantize_report.h"
@@ -16,7 +18,13 @@ absl::Status Quantize(const QuantizeOptions& options, Console& console) {
     return absl::FailedPreconditionError(
         "quantization.mode of this model is fp32: there is nothing to quantize");
   }
-  load.progress = [&console](absl::string_view stage, const std::string& detail) {
+  // A line per stage, and once a second how far it is.
+  load.progress = [&console, shown = std::string(), last = absl::InfinitePast()](
+                      absl::string_view stage, const std::string& detail) mutable {
+    const absl::Time now = absl::Now();
+    if (stage == shown && now - last < absl::Seconds(1)) return;
+    shown = std::string(stage);
+    last = now;
     console.error << stage << ": " << detail << std::endl;
   };
   OCTET_ASSIGN_OR_RETURN(runtime::PreparedModel model,

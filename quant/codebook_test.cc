@@ -15,20 +15,13 @@
 #include "gtest/gtest.h"
 #include "quant/measures.h"
 #include "quant/range_estimator.h"
+#include "quant/testing/normal_values.h"
 #include "quant/value_tree.h"
 
 namespace octet::quant {
 namespace {
 
 using ::testing::ElementsAre;
-
-std::vector<float> Normal(size_t size, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(size);
-  for (float& value : values) value = normal(random);
-  return values;
-}
 
 std::vector<float> Laplace(size_t size, uint32_t seed) {
   std::mt19937 random(seed);
@@ -75,6 +68,7 @@ TEST(Codebook, RefusesWhatItCannotFit) {
 TEST(Codebook, LetsHeavierValuesHaveTheLevels) {
   std::vector<float> values = Normal(4000, 3);
   std::vector<float> weights;
+  weights.reserve(values.size());
   for (const float value : values) weights.push_back(value > 0 ? 1.0f : 1e-6f);
   for (const char* algorithm : {"least_squares", "decision_tree"}) {
     const Codebook even = *FitCodebook(algorithm, values, {}, 4, {});

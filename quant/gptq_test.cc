@@ -9,19 +9,12 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "quant/matrix_loops.h"
+#include "quant/testing/normal_values.h"
 
 namespace octet::quant {
 namespace {
 
 using ::testing::HasSubstr;
-
-std::vector<float> Normal(size_t size, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(size);
-  for (float& value : values) value = normal(random);
-  return values;
-}
 
 WeightRows RandomRows(int64_t rows, int64_t columns, uint32_t seed) {
   return {rows, columns, Normal(static_cast<size_t>(rows * columns), seed)};
@@ -109,11 +102,8 @@ TEST(Cholesky, FactorizesAndRefuses) {
   EXPECT_FALSE(FactorizeCholesky(nan.data(), 4));
 }
 
-// The algorithm as its authors write it: the inverse Hessian by Gauss-Jordan elimination, its upper
-// Cholesky factor, and errors divided by the factor's diagonal. Per-row scales, in double.
-std::vector<int16_t> Textbook(const WeightRows& weights, const Hessian& hessian, double damping,
-                              const GroupedCodes& scales) {
-  const auto n = static_cast<size_t>(weights.columns);
+// The inverse Hessian by Gauss-Jordan elimination, and of that the upper Cholesky factor.
+std::vector<std::vector<double>> InverseFactor(const Hessian& hessian, size_t n, double damping) {
   std::vector<std::vector<double>> a(n, std::vector<double>(2 * n));
   for (size_t i = 0; i < n; ++i) {
     for (size_t j = 0; j < n; ++j) {
@@ -138,6 +128,15 @@ std::vector<int16_t> Textbook(const WeightRows& weights, const Hessian& hessian,
       upper[i][j] = i == j ? std::sqrt(value) : value / upper[i][i];
     }
   }
+  return upper;
+}
+
+// The algorithm as its authors write it: errors are divided by the diagonal of the inverse
+// Hessian's factor. Per-row scales, in double.
+std::vector<int16_t> Textbook(const WeightRows& weights, const Hessian& hessian, double damping,
+                              const GroupedCodes& scales) {
+  const auto n = static_cast<size_t>(weights.columns);
+  const std::vector<std::vector<double>> upper = InverseFactor(hessian, n, damping);
   std::vector<int16_t> codes;
   for (int64_t row = 0; row < weights.rows; ++row) {
     std::vector<double> w(weights.Row(row).begin(), weights.Row(row).end());

@@ -12,6 +12,7 @@
 #include "quant/bias_correction.h"
 #include "quant/cross_layer.h"
 #include "quant/smooth_quant.h"
+#include "quant/testing/normal_values.h"
 
 namespace octet::quant {
 namespace {
@@ -21,14 +22,6 @@ using ::testing::ElementsAre;
 using ::testing::FloatEq;
 using ::testing::FloatNear;
 using ::testing::Pointwise;
-
-std::vector<float> Normal(size_t size, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(size);
-  for (float& value : values) value = normal(random);
-  return values;
-}
 
 // rows x columns times a vector, plus a bias.
 std::vector<float> Linear(std::span<const float> weights, std::span<const float> bias,
@@ -68,6 +61,7 @@ TEST(SmoothQuant, LeavesTheLayerAsItIsAndItsInputWithoutOutliers) {
   input[3] *= 80;
   const std::vector<float> expected = Linear(weights.values, {}, input);
   std::vector<float> magnitudes;
+  magnitudes.reserve(input.size());
   for (const float value : input) magnitudes.push_back(std::abs(value));
   const std::vector<float> factors = *SmoothingFactors(magnitudes, ColumnMagnitudes(weights), 0.8);
   ASSERT_TRUE(ScaleColumns(factors, weights).ok());

@@ -56,7 +56,7 @@ function(octet_test NAME)
   octet_compile_options(${NAME}_test)
   target_link_libraries(${NAME}_test PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
   add_test(NAME ${NAME} COMMAND ${NAME}_test)
-  set_tests_properties(${NAME} PROPERTIES LABELS "${ARG_LABEL}")
+  set_tests_properties(${NAME} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT 600)
 endfunction()
 
 # Turns a folder into a table: TEMPLATE gets one declaration and one call per *.cc of DIR, in

@@ -43,7 +43,7 @@ class DrainTest : public ::testing::Test {
     server_ = *std::move(server);
     ASSERT_TRUE(server_->models().AwaitLoads(absl::InfiniteFuture()));
     stub_ = inference::GRPCInferenceService::NewStub(grpc::CreateChannel(
-        "localhost:" + std::to_string(server_->grpc_port()), grpc::InsecureChannelCredentials()));
+        "127.0.0.1:" + std::to_string(server_->grpc_port()), grpc::InsecureChannelCredentials()));
   }
 
   grpc::Status Infer() {

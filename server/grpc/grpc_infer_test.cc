@@ -127,7 +127,7 @@ TEST_F(GrpcInferTest, MegabytesThereAndBack) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
     const auto big = inference::GRPCInferenceService::NewStub(grpc::CreateCustomChannel(
-        absl::StrCat("localhost:", server->port()), grpc::InsecureChannelCredentials(), arguments));
+        absl::StrCat("127.0.0.1:", server->port()), grpc::InsecureChannelCredentials(), arguments));
     inference::ModelInferResponse response;
     const grpc::Status status = big->ModelInfer(&context, request, &response);
     ASSERT_TRUE(status.ok()) << status.error_message();

@@ -30,7 +30,7 @@ std::string Pem(Writer write) {
   return {data, static_cast<size_t>(size)};
 }
 
-// A certificate for `localhost` that signs itself, and may sign others.
+// A certificate for this machine that signs itself, and may sign others.
 KeyPair SelfSigned() {
   const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(EVP_EC_gen("P-256"), EVP_PKEY_free);
   const std::unique_ptr<X509, void (*)(X509*)> certificate(X509_new(), X509_free);
@@ -44,7 +44,7 @@ KeyPair SelfSigned() {
   X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
                              reinterpret_cast<const unsigned char*>("localhost"), -1, -1, 0);
   X509_set_issuer_name(x509, name);
-  for (const auto& [id, value] : {std::pair(NID_subject_alt_name, "DNS:localhost"),
+  for (const auto& [id, value] : {std::pair(NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1"),
                                   std::pair(NID_basic_constraints, "critical,CA:TRUE")}) {
     X509_EXTENSION* const extension = X509V3_EXT_conf_nid(nullptr, nullptr, id, value);
     X509_add_ext(x509, extension, -1);

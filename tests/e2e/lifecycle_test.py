@@ -88,6 +88,6 @@ def test_the_example_client_works(int8_server):
                                capture_output=True, text=True).stdout
     assert "--" in help_text
     done = subprocess.run([os.sys.executable, str(ROOT / "examples" / "client.py"),
-                           "--url", f"localhost:{port}"], capture_output=True, text=True)
+                           "--url", f"127.0.0.1:{port}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "digits correct" in done.stdout

@@ -51,7 +51,7 @@ class GrpcTestServer : public ::testing::Test {
   }
 
   void Connect(const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
-    channel = grpc::CreateChannel("localhost:" + std::to_string(server->port()), credentials);
+    channel = grpc::CreateChannel("127.0.0.1:" + std::to_string(server->port()), credentials);
     stub = inference::GRPCInferenceService::NewStub(channel);
   }
 

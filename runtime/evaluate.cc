@@ -125,19 +125,29 @@ size_t NextGroup(std::span<const graph::ValueId> values, const graph::Inference&
 
 }  // namespace
 
+absl::Status VisitValues(const graph::Graph& graph, std::span<const graph::ValueId> values,
+                         Samples samples, kernels::WeightCache& weights,
+                         const std::function<absl::Status(size_t, const Tensor&)>& visit) {
+  if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
+  const graph::Graph observed = WithOutputs(graph, values);
+  const size_t first = graph.outputs().size();
+  return ForEachSample(observed, samples, weights,
+                       [&](size_t, const std::vector<Tensor>& outputs) -> absl::Status {
+                         for (size_t i = 0; i < values.size(); ++i) {
+                           OCTET_RETURN_IF_ERROR(visit(i, outputs[first + i]));
+                         }
+                         return absl::OkStatus();
+                       });
+}
+
 absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
                                                       std::span<const graph::ValueId> values,
                                                       Samples samples,
                                                       kernels::WeightCache& weights) {
-  if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
-  const graph::Graph observed = WithOutputs(graph, values);
-  const size_t first = graph.outputs().size();
   std::vector<quant::Histogram> histograms(values.size());
   OCTET_RETURN_IF_ERROR(
-      ForEachSample(observed, samples, weights, [&](size_t, const std::vector<Tensor>& outputs) {
-        for (size_t i = 0; i < values.size(); ++i) {
-          histograms[i].AddSample(outputs[first + i].As<float>());
-        }
+      VisitValues(graph, values, samples, weights, [&](size_t i, const Tensor& value) {
+        histograms[i].AddSample(value.As<float>());
         return absl::OkStatus();
       }));
   return histograms;
@@ -146,29 +156,24 @@ absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
 absl::StatusOr<std::vector<std::vector<ChannelStatistics>>> LastDimensionStatistics(
     const graph::Graph& graph, std::span<const graph::ValueId> values, Samples samples,
     kernels::WeightCache& weights) {
-  if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
-  const size_t first = graph.outputs().size();
   std::vector<std::vector<ChannelStatistics>> statistics(values.size());
   std::vector<int64_t> rows(values.size(), 0);
-  const auto add = [&](size_t, const std::vector<Tensor>& outputs) -> absl::Status {
-    for (size_t i = 0; i < values.size(); ++i) {
-      const Tensor& output = outputs[first + i];
-      const auto channels = static_cast<size_t>(output.shape().empty() ? 1 : output.shape().back());
-      if (statistics[i].empty()) statistics[i].resize(channels);
-      if (output.dtype() != DataType::kFloat32 || statistics[i].size() != channels) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            graph.value(values[i]).name, ": ", Name(output.dtype()), ToText(output.shape()),
-            ", expected float32 with ", statistics[i].size(), " channels last"));
-      }
-      const std::span<const float> elements = output.As<float>();
-      for (size_t row = 0; row + channels <= elements.size(); row += channels) {
-        AddRow(elements.subspan(row, channels), statistics[i]);
-        ++rows[i];
-      }
+  const auto add = [&](size_t i, const Tensor& output) -> absl::Status {
+    const auto channels = static_cast<size_t>(output.shape().empty() ? 1 : output.shape().back());
+    if (statistics[i].empty()) statistics[i].resize(channels);
+    if (output.dtype() != DataType::kFloat32 || statistics[i].size() != channels) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          graph.value(values[i]).name, ": ", Name(output.dtype()), ToText(output.shape()),
+          ", expected float32 with ", statistics[i].size(), " channels last"));
+    }
+    const std::span<const float> elements = output.As<float>();
+    for (size_t row = 0; row + channels <= elements.size(); row += channels) {
+      AddRow(elements.subspan(row, channels), statistics[i]);
+      ++rows[i];
     }
     return absl::OkStatus();
   };
-  OCTET_RETURN_IF_ERROR(ForEachSample(WithOutputs(graph, values), samples, weights, add));
+  OCTET_RETURN_IF_ERROR(VisitValues(graph, values, samples, weights, add));
   for (size_t i = 0; i < values.size(); ++i) {
     for (ChannelStatistics& channel : statistics[i]) {
       channel.mean_square /= static_cast<double>(std::max<int64_t>(rows[i], 1));

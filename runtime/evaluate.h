@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -21,6 +22,12 @@ absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
                                                       std::span<const graph::ValueId> values,
                                                       Samples samples,
                                                       kernels::WeightCache& weights);
+
+// Calls visit(index in `values`, value) for each of these values and every sample.
+// FailedPrecondition without samples; errors of `visit` end it.
+absl::Status VisitValues(const graph::Graph& graph, std::span<const graph::ValueId> values,
+                         Samples samples, kernels::WeightCache& weights,
+                         const std::function<absl::Status(size_t, const Tensor&)>& visit);
 
 // What an activation's channel has been over all samples.
 struct ChannelStatistics {

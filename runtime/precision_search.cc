@@ -21,6 +21,8 @@ using Precisions = std::vector<Precision>;
 
 // Measurements spent on moving layers back.
 constexpr int kMostMovesBack = 12;
+// Shares of the multiply-accumulates that are tried in float32 before all that may be.
+constexpr double kSmallestFloatShare = 0.05, kSmallFloatShare = 0.15;
 // Of a move that was tried by itself.
 constexpr double kLeastGainDb = 0.05;
 // Above int8 as calibrated, upwards.
@@ -44,10 +46,9 @@ class Search {
       };
       OCTET_ASSIGN_OR_RETURN(order_, MeasureSensitivity(layers_, within_half));
       for (const Precision rung : kRungs) {
-        const Attempt before = best_;
-        OCTET_RETURN_IF_ERROR(MoveUp(rung));
-        if (rung == kRungs[std::size(kRungs) - 1]) OCTET_RETURN_IF_ERROR(OneByOne(rung, before));
+        if (rung != Precision::kFloat32) OCTET_RETURN_IF_ERROR(MoveUp(rung));
       }
+      OCTET_RETURN_IF_ERROR(MoveToFloat());
       if (Reached()) OCTET_RETURN_IF_ERROR(MoveBack());
     }
     return Result();
@@ -105,9 +106,7 @@ class Search {
 
   // Entries of order_ that may move up to `rung`; to float32 as many as the budget has room for.
   std::vector<size_t> Candidates(Precision rung) const {
-    double room = rung == Precision::kFloat32
-                      ? options_.max_float_fraction * static_cast<double>(total_macs_)
-                      : HUGE_VAL;
+    double room = rung == Precision::kFloat32 ? float_room_ : HUGE_VAL;
     std::vector<size_t> candidates, order(order_.size());
     std::iota(order.begin(), order.end(), size_t{0});
     if (rung == Precision::kFloat32) {  // which alone is slower; the others stay int8
@@ -172,6 +171,22 @@ class Search {
     return absl::OkStatus();
   }
 
+  // With little of the budget first: a few cheap layers are often enough, and where large ones may
+  // go they crowd out the small.
+  absl::Status MoveToFloat() {
+    const Attempt before = best_;
+    for (const double share : {kSmallestFloatShare, kSmallFloatShare, 1.0}) {
+      if (Reached() || out_of_time_) break;
+      if (share < 1 && share >= options_.max_float_fraction) continue;
+      float_room_ = std::min(share, options_.max_float_fraction) * static_cast<double>(total_macs_);
+      Attempt best = std::exchange(best_, before);
+      OCTET_RETURN_IF_ERROR(MoveUp(Precision::kFloat32));
+      OCTET_RETURN_IF_ERROR(OneByOne(Precision::kFloat32, before));
+      if (Better(options_.target, best.values, best_.values)) best_ = std::move(best);
+    }
+    return absl::OkStatus();
+  }
+
   // Where moving the worst together has missed the target: each in turn, from `before`, kept if it
   // helps. Slow, but right where noise does not add up.
   absl::Status OneByOne(Precision rung, Attempt before) {
@@ -180,7 +195,7 @@ class Search {
       best_ = std::move(before);
       return absl::OkStatus();
     }
-    double room = options_.max_float_fraction * static_cast<double>(total_macs_);
+    double room = float_room_;
     for (size_t i = 0; i < order_.size() && !Reached(); ++i) {
       const SearchLayer& layer = layers_[order_[i].layer];
       if (layer.ladder.back() != rung || static_cast<double>(layer.macs) > room) continue;
@@ -279,6 +294,7 @@ class Search {
   Attempt best_;
   std::vector<LayerNoise> order_;  // the noisiest first
   int64_t total_macs_ = 0;
+  double float_room_ = 0;  // multiply-accumulates that may move to float32
   int attempts_ = 0, moves_back_ = 0;
   bool out_of_time_ = false;
 };

@@ -115,6 +115,21 @@ TEST(SearchPrecisions, FloatComesWhenTokenByTokenIsNotEnough) {
   EXPECT_EQ(CountOf(result, kInt8), 19);
 }
 
+TEST(SearchPrecisions, CheapLayersAreTriedBeforeLargeOnes) {
+  // The first gains most for its cost, but a few of the small ones are enough.
+  std::vector<double> noise(11, 2e-4);
+  noise[0] = 9e-3;
+  noise[10] = 1e-3;
+  FakeNetwork network(noise);
+  for (SearchLayer& layer : network.layers_) layer = {"layer", 10, {kInt8, kFloat}};
+  network.layers_[0].macs = 800;
+  network.layers_[10] = {"fixed", 9110, {kInt8}};
+  const SearchResult result = network.Search(Target(19.5));
+  EXPECT_GE(result.values.sqnr_db, 19.5);
+  EXPECT_EQ(result.precisions[0], kInt8);
+  EXPECT_EQ(CountOf(result, kFloat), 3);
+}
+
 TEST(SearchPrecisions, EvenNoiseMovesNoMoreLayersThanNeeded) {
   FakeNetwork network(std::vector<double>(36, 5e-4));  // 17.4 dB
   const SearchResult result = network.Search(Target(20));

@@ -13,6 +13,7 @@
 #include "kernels/cpu.h"
 #include "quant/rewrite.h"
 #include "runtime/activation_ranges.h"
+#include "runtime/correct_biases.h"
 #include "runtime/evaluate.h"
 #include "runtime/held_out.h"
 #include "runtime/precision_search.h"
@@ -161,6 +162,7 @@ class ModelQuantizer {
       OCTET_ASSIGN_OR_RETURN(exact_, RunAll(graph_, measuring_.samples, float_weights_));
     }
     OCTET_RETURN_IF_ERROR(ChooseRanges());
+    OCTET_RETURN_IF_ERROR(TryBiasCorrection());
     if (!measuring_.samples.empty()) OCTET_RETURN_IF_ERROR(HoldTarget());
     OCTET_RETURN_IF_ERROR(GiveVerdict());
     OCTET_ASSIGN_OR_RETURN(best_, Rewritten(Precisions(), report_.activation_algorithm));
@@ -174,6 +176,7 @@ class ModelQuantizer {
     }
     for (size_t i = 0; i < layers_.size(); ++i) report_.layers[i].precision = decided.precisions[i];
     report_.activation_algorithm = decided.activation_algorithm;
+    if (decided.bias_correction) OCTET_RETURN_IF_ERROR(CorrectAllBiases());
     OCTET_ASSIGN_OR_RETURN(best_, Rewritten(decided.precisions, decided.activation_algorithm));
     return absl::OkStatus();
   }
@@ -193,6 +196,40 @@ class ModelQuantizer {
       best = values.sqnr_db;
       report_.accuracy.values = values;
       report_.activation_algorithm = algorithm;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CorrectAllBiases() {
+    Progress("correct biases", report_.activation_algorithm);
+    OCTET_ASSIGN_OR_RETURN(const quant::Selection selection, Selected(Precisions()));
+    OCTET_ASSIGN_OR_RETURN(const auto quantizers,
+                           ranges_.Quantizers(selection, report_.activation_algorithm));
+    const Samples all(calibrating_);
+    OCTET_ASSIGN_OR_RETURN(
+        biases_, CorrectBiases(graph_, selection, quantizers, weights_,
+                               all.first(std::min(kRangeSamples, all.size())), float_weights_));
+    report_.bias_correction = true;
+    return absl::OkStatus();
+  }
+
+  // Kept if the outputs come nearer to float32.
+  absl::Status TryBiasCorrection() {
+    using Wanted = QuantizeOptions::BiasCorrection;
+    const bool measurable = !measuring_.samples.empty();
+    if (options_.bias_correction == Wanted::kOff || calibrating_.empty()) return absl::OkStatus();
+    if (options_.bias_correction == Wanted::kAuto && !measurable) return absl::OkStatus();
+    OCTET_RETURN_IF_ERROR(CorrectAllBiases());
+    if (!measurable) return absl::OkStatus();
+    OCTET_ASSIGN_OR_RETURN(const AccuracyValues values,
+                           Measure(Precisions(), report_.activation_algorithm, kRangeSamples));
+    report_.bias_correction_sqnr_db = values.sqnr_db;
+    if (options_.bias_correction == Wanted::kOn ||
+        values.sqnr_db > report_.accuracy.values.sqnr_db) {
+      report_.accuracy.values = values;
+    } else {
+      biases_ = BiasCorrections();
+      report_.bias_correction = false;
     }
     return absl::OkStatus();
   }
@@ -328,7 +365,9 @@ class ModelQuantizer {
     if (selection.quantizer_count > 0) {
       OCTET_ASSIGN_OR_RETURN(quantizers, ranges_.Quantizers(selection, algorithm));
     }
-    return quant::Rewrite(graph_, selection, quantizers, weights_);
+    OCTET_ASSIGN_OR_RETURN(Graph graph, quant::Rewrite(graph_, selection, quantizers, weights_));
+    ApplyBiases(biases_, selection, graph);
+    return graph;
   }
 
   absl::StatusOr<AccuracyValues> Measure(const std::vector<Precision>& precisions,
@@ -365,6 +404,7 @@ class ModelQuantizer {
   std::vector<NodeId> layers_;
   int64_t total_macs_ = 0;
   quant::WeightsById weights_;
+  BiasCorrections biases_;
   ActivationRanges ranges_{options_.percentile};
   std::vector<std::vector<Tensor>> calibrating_;
   CalibrationData measuring_;
@@ -385,6 +425,7 @@ absl::StatusOr<QuantizedModel> QuantizeModel(const Graph& graph,
 
 QuantizeOptions::Decisions DecisionsOf(const QuantizeReport& report) {
   QuantizeOptions::Decisions decisions{.activation_algorithm = report.activation_algorithm,
+                                       .bias_correction = report.bias_correction,
                                        .precisions = {}};
   for (const LayerReport& layer : report.layers) decisions.precisions.push_back(layer.precision);
   return decisions;

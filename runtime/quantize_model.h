@@ -46,9 +46,14 @@ struct QuantizeOptions {
   enum class Smoothing : uint8_t { kAuto, kOn, kOff };
   Smoothing smoothing = Smoothing::kAuto;
   std::optional<double> smoothing_alpha;  // 0 to 1; none: chosen for each activation
+  // Takes the mean error of each layer out of its bias (correct_biases.h). Automatic: where that is
+  // measured to bring the outputs nearer to float32.
+  enum class BiasCorrection : uint8_t { kAuto, kOn, kOff };
+  BiasCorrection bias_correction = BiasCorrection::kAuto;
   // What an earlier run on the same graph and data decided: nothing is tried or measured.
   struct Decisions {
     std::string activation_algorithm;
+    bool bias_correction = false;
     std::vector<quant::Precision> precisions;  // as in QuantizeReport::layers
   };
   std::optional<Decisions> decided;
@@ -71,9 +76,12 @@ struct LayerReport {
 };
 
 struct QuantizeReport {
-  std::string mode;                     // "int8", "int8 dynamic", "fp32" (OnFail::kFloat)
-  std::string activation_algorithm;     // the one that won
-  std::vector<std::string> transforms;  // of the float network: "smooth_quant(0.8)"
+  std::string mode;                        // "int8", "int8 dynamic", "fp32" (OnFail::kFloat)
+  std::string activation_algorithm;        // the one that won
+  std::vector<std::string> transforms;     // of the float network: "smooth_quant(0.8)"
+  bool bias_correction = false;            // was kept
+  double bias_correction_sqnr_db = 0;      // the output with it; 0: not measured
+  std::vector<std::string> bias_rejected;  // layers whose correction could not be trusted
   struct Attempt {
     std::string algorithm;
     double output_sqnr_db = 0;

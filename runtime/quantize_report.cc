@@ -152,6 +152,9 @@ Struct CalibrationJson(const QuantizeReport& report) {
     Set(row, "output_sqnr_db", Number(attempt.output_sqnr_db));
   }
   Set(calibration, "attempts", attempts);
+  if (report.bias_correction_sqnr_db != 0) {
+    Set(calibration, "bias_corrected_sqnr_db", Number(report.bias_correction_sqnr_db));
+  }
   return calibration;
 }
 
@@ -221,6 +224,10 @@ std::string ReportText(const QuantizeReport& report) {
     absl::StrAppendFormat(&text, "  ranges by %-16s %.1f dB%s\n", attempt.algorithm,
                           attempt.output_sqnr_db,
                           attempt.algorithm == report.activation_algorithm ? "  chosen" : "");
+  }
+  if (report.bias_correction_sqnr_db != 0) {
+    absl::StrAppendFormat(&text, "  with biases corrected    %.1f dB%s\n",
+                          report.bias_correction_sqnr_db, report.bias_correction ? "  kept" : "");
   }
   if (!report.calibration_source.empty()) {
     absl::StrAppendFormat(&text, "calibration          %d samples from %s\n",

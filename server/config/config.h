@@ -107,6 +107,7 @@ struct SmoothQuantConfig {
 
 struct TransformsConfig {
   SmoothQuantConfig smooth_quant;
+  Switch bias_correction = Switch::kAuto;
 };
 
 struct LayerRule {

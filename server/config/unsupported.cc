@@ -56,7 +56,6 @@ const std::vector<std::string>& UnsupportedSettings() {
       "quantization.algorithm_params.gptq",
       "quantization.transforms.fold_batchnorm",
       "quantization.transforms.cross_layer_equalization",
-      "quantization.transforms.bias_correction",
       "quantization.transforms.attention_matmul",
       "quantization.calibration.source: traffic",
       "quantization.calibration.source: synthetic",

@@ -75,6 +75,11 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.smoothing = smooth.enabled == Switch::kOn    ? Smoothing::kOn
                       : smooth.enabled == Switch::kOff ? Smoothing::kOff
                                                        : Smoothing::kAuto;
+  using Correction = runtime::QuantizeOptions::BiasCorrection;
+  const Switch correction = config.transforms.bias_correction;
+  options.bias_correction = correction == Switch::kOn    ? Correction::kOn
+                            : correction == Switch::kOff ? Correction::kOff
+                                                         : Correction::kAuto;
   if (smooth.alpha > 0) options.smoothing_alpha = smooth.alpha;
   for (const LayerRule& rule : config.layers) {
     options.layers.push_back({rule.match, rule.mode == QuantizationMode::kInt8});

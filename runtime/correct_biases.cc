@@ -1,0 +1,169 @@
+#include "runtime/correct_biases.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "quant/affine.h"
+#include "quant/bias_correction.h"
+
+namespace octet::runtime {
+namespace {
+
+using graph::Graph;
+using graph::NodeId;
+using graph::ValueId;
+using quant::Precision;
+
+constexpr size_t kBias = 2;  // index among the inputs of a layer
+
+// The mean of every channel of a layer's input, as it is and as codes stand for it.
+class ChannelMeans {
+ public:
+  // Without a quantizer both are the same.
+  explicit ChannelMeans(std::optional<quant::Affine> quantizer) : quantizer_(quantizer) {}
+
+  // `axis` is the channels' dimension.
+  absl::Status Add(const Tensor& input, int axis) {
+    OCTET_ASSIGN_OR_RETURN(const quant::ChannelLayout layout,
+                           quant::LayoutAlong(input.shape(), axis));
+    const std::span<const float> values = input.As<float>();
+    const std::span<const float> codes = Rounded(values);
+    exact_.resize(static_cast<size_t>(layout.channels));
+    quantized_.resize(exact_.size());
+    size_t element = 0;
+    for (int64_t outer = 0; outer < layout.outer; ++outer) {
+      for (size_t channel = 0; channel < exact_.size(); ++channel) {
+        for (int64_t inner = 0; inner < layout.inner; ++inner, ++element) {
+          exact_[channel] += values[element];
+          quantized_[channel] += codes[element];
+        }
+      }
+    }
+    count_ += layout.channel_size();
+    return absl::OkStatus();
+  }
+
+  std::vector<float> Exact() const { return Mean(exact_); }
+  std::vector<float> Quantized() const { return Mean(quantized_); }
+
+ private:
+  std::span<const float> Rounded(std::span<const float> values) {
+    if (!quantizer_) return values;
+    codes_.resize(values.size());
+    rounded_.resize(values.size());
+    quant::Quantize(values, *quantizer_, quant::kAsymmetricUint8, std::span<uint8_t>(codes_));
+    quant::Dequantize(std::span<const uint8_t>(codes_), *quantizer_, rounded_);
+    return rounded_;
+  }
+
+  std::vector<float> Mean(const std::vector<double>& sums) const {
+    std::vector<float> means;
+    means.reserve(sums.size());
+    for (const double sum : sums) {
+      means.push_back(static_cast<float>(sum / static_cast<double>(std::max<int64_t>(count_, 1))));
+    }
+    return means;
+  }
+
+  std::optional<quant::Affine> quantizer_;
+  std::vector<double> exact_, quantized_;
+  int64_t count_ = 0;
+  std::vector<uint8_t> codes_;
+  std::vector<float> rounded_;
+};
+
+bool HasChangeableBias(const Graph& graph, const graph::Node& layer, int64_t channels) {
+  if (!layer.HasInput(kBias)) return true;
+  const auto& bias = graph.value(layer.inputs[kBias]).constant;
+  return bias && bias->dtype() == DataType::kFloat32 && bias->size() == channels;
+}
+
+std::optional<quant::Affine> QuantizerOf(const quant::Selection& selection,
+                                         const std::vector<quant::ValueQuantizer>& quantizers,
+                                         ValueId value, Precision precision) {
+  const int index = selection.quantizer[static_cast<size_t>(value)];
+  if (precision != Precision::kInt8 || index < 0) return std::nullopt;
+  const graph::QuantParams& params = quantizers[static_cast<size_t>(index)].params;
+  return quant::Affine{params.scales[0], params.zero_points[0]};
+}
+
+absl::StatusOr<quant::BiasCorrection> CorrectLayer(const Graph& graph, const graph::Node& layer,
+                                                   const quant::QuantizedWeights& quantized,
+                                                   const ChannelMeans& means) {
+  const Tensor& weight = *graph.value(layer.inputs[1]).constant;
+  const int axis = quant::WeightAxis(layer, weight.shape());
+  OCTET_ASSIGN_OR_RETURN(const quant::WeightRows exact, quant::RowsOf(weight.view(), axis));
+  OCTET_ASSIGN_OR_RETURN(const Tensor values,
+                         quant::DequantizeTensor(quantized.codes.view(), quantized.params));
+  OCTET_ASSIGN_OR_RETURN(const quant::WeightRows rounded, quant::RowsOf(values.view(), axis));
+  std::vector<float> bias;
+  if (layer.HasInput(kBias)) {
+    const auto old = graph.value(layer.inputs[kBias]).constant->As<float>();
+    bias.assign(old.begin(), old.end());
+  }
+  const std::vector<float> mean = means.Exact(), quantized_mean = means.Quantized();
+  const bool convolution = layer.op == "Conv";
+  return quant::CorrectBias({.weights = exact,
+                             .quantized = rounded.values,
+                             .mean = mean,
+                             .quantized_mean = quantized_mean,
+                             .bias = bias,
+                             .groups = convolution ? layer.Int("group", 1) : 1,
+                             .positions = convolution ? exact.columns / weight.shape()[1] : 1});
+}
+
+}  // namespace
+
+absl::StatusOr<BiasCorrections> CorrectBiases(const Graph& graph, const quant::Selection& selection,
+                                              const std::vector<quant::ValueQuantizer>& quantizers,
+                                              const quant::WeightsById& weights, Samples samples,
+                                              kernels::WeightCache& float_weights) {
+  std::vector<NodeId> layers;
+  std::vector<ValueId> inputs;
+  std::vector<ChannelMeans> means;
+  for (const auto& [id, precision] : selection.layers) {
+    const graph::Node& layer = graph.node(id);
+    const Shape& weight = graph.value(layer.inputs[1]).type.shape;
+    const int64_t channels = weight[static_cast<size_t>(quant::WeightAxis(layer, weight))];
+    if (precision == Precision::kFloat32 || !HasChangeableBias(graph, layer, channels)) continue;
+    layers.push_back(id);
+    inputs.push_back(layer.inputs[0]);
+    means.emplace_back(QuantizerOf(selection, quantizers, layer.inputs[0], precision));
+  }
+  OCTET_RETURN_IF_ERROR(VisitValues(
+      graph, inputs, samples, float_weights, [&](size_t i, const Tensor& input) -> absl::Status {
+        const bool convolution = graph.node(layers[i]).op == "Conv";
+        return means[i].Add(input, convolution ? 1 : static_cast<int>(input.shape().size()) - 1);
+      }));
+  BiasCorrections result;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const graph::Node& layer = graph.node(layers[i]);
+    const uint64_t weight = graph.value(layer.inputs[1]).constant->id();
+    absl::StatusOr<quant::BiasCorrection> corrected =
+        CorrectLayer(graph, layer, weights.at(weight), means[i]);
+    if (!corrected.ok()) return Annotate(corrected.status(), absl::StrCat("bias of ", layer.name));
+    if (!corrected->trusted()) {
+      result.rejected.push_back(layer.name);
+      continue;
+    }
+    const Shape shape = layer.HasInput(kBias) ? graph.value(layer.inputs[kBias]).type.shape
+                                              : Shape{static_cast<int64_t>(corrected->bias.size())};
+    result.biases.emplace(layers[i], Tensor::Of<float>(shape, corrected->bias));
+  }
+  return result;
+}
+
+void ApplyBiases(const BiasCorrections& corrections, const quant::Selection& selection,
+                 Graph& quantized) {
+  for (const auto& [id, bias] : corrections.biases) {
+    if (selection.layers.at(id) == Precision::kFloat32) continue;
+    quantized.SetInput(
+        id, kBias,
+        quantized.AddConstant(absl::StrCat(quantized.node(id).name, ".corrected_bias"), bias));
+  }
+  quantized.RemoveDeadNodes();
+}
+
+}  // namespace octet::runtime

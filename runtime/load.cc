@@ -17,6 +17,7 @@
 #include "kernels/operator.h"
 #include "runtime/held_out.h"
 #include "runtime/quantize_report.h"
+#include "runtime/recipe.h"
 #include "runtime/self_check.h"
 #include "runtime/served_model.h"
 #include "runtime/smooth_activations.h"
@@ -128,7 +129,9 @@ absl::StatusOr<CalibrationData> ValidationSamples(const LoadOptions& options,
 std::string DescribeCalibration(const QuantizeReport& report) {
   if (report.mode == "fp32") return "none, the accuracy target is missed in int8";
   if (report.calibration_samples == 0) return "dynamic";
-  return absl::StrFormat("static, %d samples", report.calibration_samples);
+  const bool by_token = report.activation_algorithm.empty();
+  return absl::StrFormat("%s, %d samples", by_token ? "dynamic" : "static",
+                         report.calibration_samples);
 }
 
 ModelAccuracy SummaryOf(const AccuracyReport& report) {
@@ -196,29 +199,38 @@ std::string Describe(const KernelMismatch& mismatch, absl::string_view consequen
 // that ranges are taken from may be seen.
 absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
                                                 const CalibrationData& validation,
-                                                const LoadOptions& options, graph::Graph& graph) {
+                                                const LoadOptions& options,
+                                                std::span<const Shape> example_shapes,
+                                                graph::Graph& graph) {
   using Smoothing = QuantizeOptions::Smoothing;
+  using Timing = QuantizeOptions::Timing;
   const QuantizeOptions& quantization = options.quantization;
-  const bool wanted = quantization.smoothing == Smoothing::kOn ||
-                      (quantization.smoothing == Smoothing::kAuto && HasOutlierChannels(graph));
+  OCTET_ASSIGN_OR_RETURN(const RecipeChoice choice,
+                         ChooseRecipe(graph, example_shapes, quantization.recipe));
+  const bool wanted =
+      quantization.smoothing == Smoothing::kOn ||
+      (quantization.smoothing == Smoothing::kAuto && SmoothsActivations(choice.recipe));
   if (!wanted || data.samples.empty()) return std::vector<std::string>();
   Tell(options.progress, "smooth activations", absl::StrCat(data.samples.size(), " samples"));
   const std::vector<std::vector<Tensor>> calibrating =
       validation.samples.empty() ? HoldOut(data, quantization.held_out_share).calibrating
                                  : data.samples;
+  const bool by_token = quantization.timing == Timing::kDynamic ||
+                        (quantization.timing == Timing::kAuto && TakesRangesByToken(choice.recipe));
+  std::optional<double> alpha = quantization.smoothing_alpha;
+  if (!alpha && by_token) alpha = kSmoothingByToken;
   OCTET_ASSIGN_OR_RETURN(const SmoothingReport report,
-                         SmoothActivations(graph, calibrating, quantization.smoothing_alpha));
+                         SmoothActivations(graph, calibrating, alpha));
   if (report.activations == 0) return std::vector<std::string>();
-  return std::vector<std::string>{absl::StrCat(
-      "smooth_quant(",
-      quantization.smoothing_alpha ? absl::StrCat(*quantization.smoothing_alpha) : "auto", ")")};
+  return std::vector<std::string>{
+      absl::StrCat("smooth_quant(", alpha ? absl::StrCat(*alpha) : "auto", ")")};
 }
 
 // Quantizes, and again without the layers whose kernels turn out wrong, until all are right.
 absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationData& validation,
                               const LoadOptions& options, PreparedModel& model) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<std::string> transforms,
-                         Smooth(samples, validation, options, model.graph));
+                         Smooth(samples, validation, options, model.example_shapes, model.graph));
   const graph::Graph floats = std::move(model.graph);
   QuantizeOptions quantization = options.quantization;
   quantization.progress = options.progress;

@@ -43,11 +43,12 @@ class ModelQuantizer {
 
   absl::StatusOr<QuantizedModel> Run() {
     const auto start = std::chrono::steady_clock::now();
+    OCTET_ASSIGN_OR_RETURN(report_.recipe, ChooseRecipe(graph_, example_shapes_, options_.recipe));
     OCTET_RETURN_IF_ERROR(FindLayers());
     OCTET_RETURN_IF_ERROR(QuantizeAllWeights());
     SplitSamples();
-    report_.mode = data_.samples.empty() ? "int8 dynamic" : "int8";
     if (!data_.samples.empty()) OCTET_RETURN_IF_ERROR(Calibrate());
+    report_.mode = has_ranges_ ? "int8" : "int8 dynamic";
     if (options_.decided) {
       OCTET_RETURN_IF_ERROR(TakeDecisions(*options_.decided));
     } else {
@@ -62,6 +63,14 @@ class ModelQuantizer {
  private:
   void Progress(absl::string_view stage, const std::string& detail) const {
     if (options_.progress) options_.progress(stage, detail);
+  }
+
+  Precision FirstPrecision(const graph::Node& layer) const {
+    using Timing = QuantizeOptions::Timing;
+    const bool by_token = layer.op != "Conv" && TakesRangesByToken(report_.recipe.recipe);
+    const bool dynamic = data_.samples.empty() || options_.timing == Timing::kDynamic ||
+                         (options_.timing == Timing::kAuto && by_token);
+    return dynamic ? Precision::kInt8Dynamic : Precision::kInt8;
   }
 
   const QuantizeOptions::LayerRule* RuleFor(const std::string& name) const {
@@ -79,12 +88,11 @@ class ModelQuantizer {
       const Shape& weight = graph_.value(node.inputs[1]).type.shape;
       const int axis = quant::WeightAxis(node, weight);
       const Shape& output = inference.types[static_cast<size_t>(node.outputs[0])].shape;
-      LayerReport layer{
-          .node = node.name,
-          .op = node.op,
-          .precision = data_.samples.empty() ? Precision::kInt8Dynamic : Precision::kInt8,
-          .weight_shape = weight,
-          .macs = ElementCount(output) * (ElementCount(weight) / weight[axis])};
+      LayerReport layer{.node = node.name,
+                        .op = node.op,
+                        .precision = FirstPrecision(node),
+                        .weight_shape = weight,
+                        .macs = ElementCount(output) * (ElementCount(weight) / weight[axis])};
       if (const auto* rule = RuleFor(node.name)) {
         if (!rule->int8) layer.precision = Precision::kFloat32;
         layer.reason = "configured";
@@ -183,7 +191,7 @@ class ModelQuantizer {
 
   // The ways to choose ranges, held against each other; with no data, nothing is to choose.
   absl::Status ChooseRanges() {
-    if (data_.samples.empty()) return absl::OkStatus();
+    if (!has_ranges_) return absl::OkStatus();
     report_.activation_algorithm = options_.activation_algorithms.at(0);
     if (measuring_.samples.empty()) return absl::OkStatus();
     double best = -HUGE_VAL;
@@ -203,8 +211,11 @@ class ModelQuantizer {
   absl::Status CorrectAllBiases() {
     Progress("correct biases", report_.activation_algorithm);
     OCTET_ASSIGN_OR_RETURN(const quant::Selection selection, Selected(Precisions()));
-    OCTET_ASSIGN_OR_RETURN(const auto quantizers,
-                           ranges_.Quantizers(selection, report_.activation_algorithm));
+    std::vector<quant::ValueQuantizer> quantizers;
+    if (has_ranges_) {
+      OCTET_ASSIGN_OR_RETURN(quantizers,
+                             ranges_.Quantizers(selection, report_.activation_algorithm));
+    }
     const Samples all(calibrating_);
     OCTET_ASSIGN_OR_RETURN(
         biases_, CorrectBiases(graph_, selection, quantizers, weights_,
@@ -217,16 +228,21 @@ class ModelQuantizer {
   absl::Status TryBiasCorrection() {
     using Wanted = QuantizeOptions::BiasCorrection;
     const bool measurable = !measuring_.samples.empty();
-    if (options_.bias_correction == Wanted::kOff || calibrating_.empty()) return absl::OkStatus();
+    if (options_.bias_correction == Wanted::kOff || calibrating_.empty() || layers_.empty()) {
+      return absl::OkStatus();
+    }
     if (options_.bias_correction == Wanted::kAuto && !measurable) return absl::OkStatus();
+    AccuracyValues& before = report_.accuracy.values;
+    if (measurable && before.samples == 0) {
+      OCTET_ASSIGN_OR_RETURN(before, Measure(Precisions(), "", kRangeSamples));
+    }
     OCTET_RETURN_IF_ERROR(CorrectAllBiases());
     if (!measurable) return absl::OkStatus();
     OCTET_ASSIGN_OR_RETURN(const AccuracyValues values,
                            Measure(Precisions(), report_.activation_algorithm, kRangeSamples));
     report_.bias_correction_sqnr_db = values.sqnr_db;
-    if (options_.bias_correction == Wanted::kOn ||
-        values.sqnr_db > report_.accuracy.values.sqnr_db) {
-      report_.accuracy.values = values;
+    if (options_.bias_correction == Wanted::kOn || values.sqnr_db > before.sqnr_db) {
+      before = values;
     } else {
       biases_ = BiasCorrections();
       report_.bias_correction = false;
@@ -340,6 +356,8 @@ class ModelQuantizer {
   absl::Status Calibrate() {
     // Everything that may be read as codes once all layers are int8.
     OCTET_ASSIGN_OR_RETURN(const quant::Selection widest, Selected(Precisions()));
+    has_ranges_ = widest.quantizer_count > 0;
+    if (!has_ranges_) return absl::OkStatus();
     Progress("calibrate", absl::StrCat(calibrating_.size(), " samples"));
     return ranges_.Observe(graph_, widest, calibrating_, float_weights_);
   }
@@ -405,6 +423,7 @@ class ModelQuantizer {
   int64_t total_macs_ = 0;
   quant::WeightsById weights_;
   BiasCorrections biases_;
+  bool has_ranges_ = false;  // from samples, for some value
   ActivationRanges ranges_{options_.percentile};
   std::vector<std::vector<Tensor>> calibrating_;
   CalibrationData measuring_;

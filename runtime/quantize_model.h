@@ -13,10 +13,17 @@
 #include "quant/selection.h"
 #include "runtime/accuracy_guard.h"
 #include "runtime/calibration_data.h"
+#include "runtime/recipe.h"
 
 namespace octet::runtime {
 
 struct QuantizeOptions {
+  // Fills what is automatic below; none: detected.
+  std::optional<Recipe> recipe;
+  // Where there are samples: ranges from them, or of each row as it comes. Automatic: by token in
+  // matrix products of transformers, else from the samples.
+  enum class Timing : uint8_t { kAuto, kStatic, kDynamic };
+  Timing timing = Timing::kAuto;
   // How weights get their scales, and activations their ranges: names of range estimators
   // (quant/range_estimator.h). Several for activations: the one with the best output wins.
   std::string weight_algorithm = "least_squares";
@@ -45,7 +52,8 @@ struct QuantizeOptions {
   // Smoothing of matrix products' inputs (smooth_activations.h): automatic is for transformers.
   enum class Smoothing : uint8_t { kAuto, kOn, kOff };
   Smoothing smoothing = Smoothing::kAuto;
-  std::optional<double> smoothing_alpha;  // 0 to 1; none: chosen for each activation
+  // 0 to 1; none: 0.5 where ranges are taken by token, else chosen for each activation.
+  std::optional<double> smoothing_alpha;
   // Takes the mean error of each layer out of its bias (correct_biases.h). Automatic: where that is
   // measured to bring the outputs nearer to float32.
   enum class BiasCorrection : uint8_t { kAuto, kOn, kOff };
@@ -76,8 +84,9 @@ struct LayerReport {
 };
 
 struct QuantizeReport {
-  std::string mode;                        // "int8", "int8 dynamic", "fp32" (OnFail::kFloat)
-  std::string activation_algorithm;        // the one that won
+  std::string mode;  // "int8", "int8 dynamic", "fp32" (OnFail::kFloat)
+  RecipeChoice recipe;
+  std::string activation_algorithm;        // the one that won; empty if no range is from samples
   std::vector<std::string> transforms;     // of the float network: "smooth_quant(0.8)"
   bool bias_correction = false;            // was kept
   double bias_correction_sqnr_db = 0;      // the output with it; 0: not measured

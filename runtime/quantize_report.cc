@@ -202,6 +202,8 @@ std::string ReportText(const QuantizeReport& report) {
   const Totals totals = Sum(report);
   absl::StrAppendFormat(&text, "\nmode                 %s, %d layers int8, %d float\n", report.mode,
                         totals.int8, totals.float32);
+  absl::StrAppend(&text, "recipe               ", Name(report.recipe.recipe), ": ",
+                  report.recipe.reason, "\n");
   absl::StrAppendFormat(&text, "MACs in int8         %.1f %%\n", 100 * report.int8_mac_share);
   absl::StrAppendFormat(
       &text, "weight bytes         %d of %d (%.3f), %d saved\n", totals.after, totals.before,

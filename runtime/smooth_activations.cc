@@ -200,14 +200,6 @@ double LargestOverMean(std::span<const float> magnitudes) {
 
 }  // namespace
 
-bool HasOutlierChannels(const Graph& graph) {
-  const bool normalizes = !graph.NodesOfType("LayerNormalization").empty() ||
-                          !graph.NodesOfType("RMSNormalization").empty();
-  const bool multiplies =
-      !graph.NodesOfType("MatMul").empty() || !graph.NodesOfType("Gemm").empty();
-  return normalizes && multiplies && graph.NodesOfType("Conv").empty();
-}
-
 absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
                                                   std::optional<double> alpha) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<Group> groups, FindGroups(graph));

@@ -21,10 +21,6 @@ struct SmoothingReport {
   double worst_ratio_before = 0, worst_ratio_after = 0;
 };
 
-// Whether networks like this one have the outliers that smoothing is for: transformers, that is
-// LayerNormalization or RMSNormalization and matrix products.
-bool HasOutlierChannels(const graph::Graph& graph);
-
 // Smooths the inputs of every MatMul and Gemm with constant float weights that will be quantized.
 // `alpha` from 0 to 1 says how much of the difficulty moves into the weights. Without it each
 // activation gets the one that leaves its layers the least noise, as far as ranges and powers of

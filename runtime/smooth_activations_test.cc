@@ -110,15 +110,5 @@ TEST(SmoothActivations, NeedsSamplesAndAnAlphaWithinItsRange) {
             absl::StatusCode::kInvalidArgument);
 }
 
-TEST(HasOutlierChannels, KnowsTransformersFromConvolutionalNetworks) {
-  EXPECT_TRUE(HasOutlierChannels(Block(true).graph));
-  GraphBuilder builder;
-  const ValueId x = builder.Input("x", {kUnknownDim, 3, 8, 8});
-  builder.Output(
-      builder.Apply("Conv", "conv", {x, builder.Constant("w", RandomFloats({4, 3, 3, 3}, 1))}),
-      "y");
-  EXPECT_FALSE(HasOutlierChannels(builder.Finish().graph));
-}
-
 }  // namespace
 }  // namespace octet::runtime

@@ -46,6 +46,7 @@ struct ExecutionConfig {
 };
 
 enum class QuantizationMode : uint8_t { kFloat32, kInt8 };
+enum class RecipeName : uint8_t { kAuto, kCnn, kMobileCnn, kTransformer, kRnn, kMlp, kNone };
 enum class WeightGranularity : uint8_t { kPerChannel, kPerTensor };
 enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
 enum class ActivationTiming : uint8_t { kAuto, kStatic, kDynamic };
@@ -117,6 +118,7 @@ struct LayerRule {
 
 struct QuantizationConfig {
   QuantizationMode mode = QuantizationMode::kFloat32;
+  RecipeName recipe = RecipeName::kAuto;
   WeightQuantizationConfig weights;
   ActivationQuantizationConfig activations;
   AlgorithmParameters algorithm_params;

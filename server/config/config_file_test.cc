@@ -232,8 +232,8 @@ TEST(ParseConfig, SectionsAndListsMustBeThat) {
 }
 
 TEST(ParseConfig, WhatIsPlannedIsRefusedAsSuch) {
-  EXPECT_EQ(ErrorOf("quantization:\n  recipe: auto\n"),
-            "f.yaml:line 2: quantization.recipe: not supported in this version");
+  EXPECT_EQ(ErrorOf("quantization:\n  override_embedded: true\n"),
+            "f.yaml:line 2: quantization.override_embedded: not supported in this version");
   EXPECT_EQ(ErrorOf("models:\n- name: a\n  quantization: {weights: {scheme: symmetric}}\n"),
             "f.yaml:line 3: models[0].quantization.weights.scheme: not supported in this version");
   EXPECT_EQ(ErrorOf("quantization: {mode: bf16}\n"),

@@ -52,7 +52,7 @@ const Fields<ActivationQuantizationConfig>& ActivationFields() {
                                       {"static", ActivationTiming::kStatic},
                                       {"dynamic", ActivationTiming::kDynamic}}),
             "Ranges from calibration, or measured per row while serving; auto is static where "
-            "there is calibration data."),
+            "there is calibration data, but for the matrix products of transformers."),
   };
   return *kFields;
 }
@@ -131,8 +131,8 @@ const Fields<SmoothQuantConfig>& SmoothQuantFields() {
       Value("enabled", &SmoothQuantConfig::enabled, AutoOnOff(),
             "auto smooths transformers that have calibration data."),
       Value("alpha", &SmoothQuantConfig::alpha, RealOrAuto(1),
-            "How much of the difficulty moves from the activations into the weights; auto chooses "
-            "for each activation."),
+            "How much of the difficulty moves from the activations into the weights; auto is 0.5 "
+            "where ranges are taken by token, and else chooses for each activation."),
   };
   return *kFields;
 }
@@ -201,6 +201,16 @@ const Fields<QuantizationConfig>& QuantizationFields() {
   static const auto* const kFields = new Fields<Q>{
       Value("mode", &Q::mode, Mode(),
             "fp32 serves models as they are; int8 quantizes them when they are loaded."),
+      Value("recipe", &Q::recipe,
+            Choice<RecipeName>({{"auto", RecipeName::kAuto},
+                                {"cnn", RecipeName::kCnn},
+                                {"mobile_cnn", RecipeName::kMobileCnn},
+                                {"transformer", RecipeName::kTransformer},
+                                {"rnn", RecipeName::kRnn},
+                                {"mlp", RecipeName::kMlp},
+                                {"none", RecipeName::kNone}}),
+            "The kind of network, which decides what is `auto` below; auto looks at the network: "
+            "transformers are smoothed, and their activations take their ranges token by token."),
       Section("weights", &Q::weights, WeightFields(), "How weights become int8."),
       Section("activations", &Q::activations, ActivationFields(), "How activations become int8."),
       Section("algorithm_params", &Q::algorithm_params, AlgorithmParameterFields(),

@@ -37,7 +37,6 @@ const std::vector<std::string>& UnsupportedSettings() {
       "quantization.mode: bf16",
       "quantization.mode: int4",
       "quantization.mode: auto",
-      "quantization.recipe",
       "quantization.bits",
       "quantization.weights.scheme",
       "quantization.weights.granularity: mixed",

@@ -53,12 +53,39 @@ runtime::OnFail ToOnFail(AccuracyOnFail on_fail) {
   return runtime::OnFail::kMixed;
 }
 
+// None: to be detected.
+std::optional<runtime::Recipe> ToRecipe(RecipeName name) {
+  using runtime::Recipe;
+  switch (name) {
+    case RecipeName::kCnn:
+      return Recipe::kCnn;
+    case RecipeName::kMobileCnn:
+      return Recipe::kMobileCnn;
+    case RecipeName::kTransformer:
+      return Recipe::kTransformer;
+    case RecipeName::kRnn:
+      return Recipe::kRnn;
+    case RecipeName::kMlp:
+      return Recipe::kMlp;
+    case RecipeName::kNone:
+      return Recipe::kNone;
+    case RecipeName::kAuto:
+      break;
+  }
+  return std::nullopt;
+}
+
 runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   runtime::QuantizeOptions options;
   options.weight_algorithm = EstimatorName(config.weights.algorithm);
   if (config.activations.algorithm != "auto") {
     options.activation_algorithms = {EstimatorName(config.activations.algorithm)};
   }
+  using Timing = runtime::QuantizeOptions::Timing;
+  options.timing = config.activations.timing == ActivationTiming::kStatic    ? Timing::kStatic
+                   : config.activations.timing == ActivationTiming::kDynamic ? Timing::kDynamic
+                                                                             : Timing::kAuto;
+  options.recipe = ToRecipe(config.recipe);
   options.per_channel = config.weights.granularity == WeightGranularity::kPerChannel;
   using Range = runtime::QuantizeOptions::WeightRange;
   options.weight_range = config.weights.range == WeightRange::kFull      ? Range::kFull
@@ -112,8 +139,7 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
           .threads = threads,
           .int8 = quantization.mode == QuantizationMode::kInt8,
           .calibration_path = quantization.calibration.path,
-          .dynamic = quantization.calibration.source == CalibrationSource::kDynamic ||
-                     quantization.activations.timing == ActivationTiming::kDynamic,
+          .dynamic = quantization.calibration.source == CalibrationSource::kDynamic,
           .samples_required = quantization.calibration.source == CalibrationSource::kDataset ||
                               quantization.activations.timing == ActivationTiming::kStatic,
           .calibration_samples = static_cast<size_t>(quantization.calibration.samples),

@@ -70,6 +70,17 @@ struct ModelSummary {
   std::vector<std::string> warnings;
 };
 
+// How a served model compares with its float32 original on requests as they come.
+struct ShadowStatistics {
+  uint64_t compared = 0;
+  uint64_t passed_over = 0;  // chosen, but an earlier one was still being compared
+  uint64_t failed = 0;       // float32 could not run them
+  // Over the last requests compared; nothing before the first.
+  std::optional<double> output_sqnr_db;
+  std::optional<double> agreement;  // share of equal decisions, if the outputs decide
+  size_t weight_bytes = 0;          // of the float32 original, beside the served ones
+};
+
 // Not thread-safe: one thread at a time.
 class ExecutionContext {
  public:
@@ -112,6 +123,9 @@ class CompiledModel {
 
   virtual MemoryLedger memory() const = 0;
   virtual const ModelSummary& summary() const = 0;
+
+  // Nothing if no request is compared.
+  virtual std::optional<ShadowStatistics> shadow() const { return std::nullopt; }
 };
 
 }  // namespace octet::runtime

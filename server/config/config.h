@@ -90,6 +90,10 @@ struct AccuracyConfig {
   AccuracyOnFail on_fail = AccuracyOnFail::kMixed;
 };
 
+struct ShadowConfig {
+  double sample_rate = 0;
+};
+
 struct BudgetConfig {
   double seconds = 120;
 };
@@ -127,6 +131,7 @@ struct QuantizationConfig {
   MixedPrecisionConfig mixed_precision;
   TransformsConfig transforms;
   BudgetConfig budget;
+  ShadowConfig shadow;
   NotANumberPolicy on_nan = NotANumberPolicy::kError;
   std::vector<LayerRule> layers;  // the first rule that matches wins
 };

@@ -157,6 +157,15 @@ const Fields<BudgetConfig>& BudgetFields() {
   return *kFields;
 }
 
+const Fields<ShadowConfig>& ShadowFields() {
+  static const auto* const kFields = new Fields<ShadowConfig>{
+      Value("sample_rate", &ShadowConfig::sample_rate, Real(0, 1),
+            "Share of the requests that float32 runs too, in the background, to compare the "
+            "answers; keeps the float32 weights in memory. 0: none."),
+  };
+  return *kFields;
+}
+
 std::string CheckAccuracy(const AccuracyConfig& accuracy) {
   const bool top1 = accuracy.metric == AccuracyMetricName::kTop1;
   const bool decibels = accuracy.metric == AccuracyMetricName::kSqnr;
@@ -224,6 +233,8 @@ const Fields<QuantizationConfig>& QuantizationFields() {
       Section("transforms", &Q::transforms, TransformsFields(),
               "What makes the network easier to quantize and leaves its outputs as they are."),
       Section("budget", &Q::budget, BudgetFields(), "What quantization may cost."),
+      Section("shadow", &Q::shadow, ShadowFields(),
+              "Accuracy while serving, in the metrics octet_model_shadow_*."),
       Value("on_nan", &Q::on_nan,
             Choice<NotANumberPolicy>(
                 {{"error", NotANumberPolicy::kError}, {"zero", NotANumberPolicy::kZero}}),

@@ -71,7 +71,6 @@ const std::vector<std::string>& UnsupportedSettings() {
       "quantization.accuracy.metric: custom:*",
       "quantization.mixed_precision.policy",
       "quantization.mixed_precision.fallback",
-      "quantization.shadow",
       "quantization.budget.threads",
       "quantization.budget.memory_mb",
       "quantization.cache",

@@ -1,12 +1,14 @@
 #include "server/engine/model_loader.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status.h"
 #include "server/engine/load_options.h"
+#include "server/engine/shadow_model.h"
 #include "server/log.h"
 
 namespace octet::server {
@@ -18,6 +20,21 @@ void LogWarnings(const ModelSource& source, const runtime::CompiledModel& model)
   for (const std::string& warning : model.summary().warnings) {
     LogWarning(warning, {{"model", source.name}, {"version", source.version}});
   }
+}
+
+// With the float32 original beside it. What is wrong with that is no reason not to serve.
+std::shared_ptr<const runtime::CompiledModel> Shadowed(
+    const ModelSource& source, std::shared_ptr<const runtime::CompiledModel> model,
+    runtime::LoadOptions options, double sample_rate) {
+  options.int8 = false;
+  options.max_batch_size = 1;
+  const auto float32 = runtime::LoadModel(source.file.string(), options);
+  if (float32.ok()) return WithShadow(std::move(model), *float32, sample_rate);
+  LogWarning("no request is compared with float32, which cannot be loaded",
+             {{"model", source.name},
+              {"version", source.version},
+              {"reason", std::string(float32.status().message())}});
+  return model;
 }
 
 }  // namespace
@@ -41,7 +58,9 @@ ModelLoader MakeModelLoader(const Config& config) {
     OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const runtime::CompiledModel> model,
                            runtime::LoadModel(source.file.string(), options));
     LogWarnings(source, *model);
-    return model;
+    const double sample_rate = settings.quantization.shadow.sample_rate;
+    if (sample_rate == 0 || model->summary().mode == "fp32") return model;
+    return Shadowed(source, std::move(model), std::move(options), sample_rate);
   };
 }
 

@@ -131,7 +131,7 @@ inline constexpr MetricDef kWeightBytes{
     .name = "octet_model_weight_bytes",
     .help =
         "Bytes of weights: kind=\"served\" is what is in memory, kind=\"float32\" what they "
-        "would take unquantized.",
+        "would take unquantized, kind=\"shadow\" what quantization.shadow keeps beside them.",
     .labels = metric_labels::kModelKind};
 
 inline constexpr MetricDef kSavedBytes{
@@ -210,6 +210,32 @@ inline constexpr MetricDef kAccuracyVerdict{
         "unverified (too little data to say).",
     .labels = metric_labels::kModelVerdict};
 
+inline constexpr MetricDef kShadowRequests{
+    .type = MetricDef::Type::kCounter,
+    .name = "octet_model_shadow_requests_total",
+    .help =
+        "Requests that quantization.shadow.sample_rate chose to be run in float32 too: "
+        "result=\"compared\", \"passed_over\" while an earlier one was being compared, or "
+        "\"failed\". Absent without sampling.",
+    .labels = metric_labels::kModelResult};
+
+inline constexpr MetricDef kShadowSqnr{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_shadow_output_sqnr_db",
+    .help =
+        "Signal to quantization noise of the answers, in dB, over the last 256 requests compared "
+        "with float32. Far below octet_model_output_sqnr_db: requests are not like the data that "
+        "the model was calibrated with.",
+    .labels = metric_labels::kModel};
+
+inline constexpr MetricDef kShadowAgreement{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_shadow_agreement",
+    .help =
+        "Share of decisions that are float32's, over the last 256 requests compared; absent where "
+        "outputs do not decide.",
+    .labels = metric_labels::kModel};
+
 inline constexpr MetricDef kResidentBytes{
     .type = MetricDef::Type::kGauge,
     .name = "octet_process_resident_bytes",
@@ -228,6 +254,7 @@ inline constexpr std::array kCatalog = {
     &kRequestSeconds, &kQueueSeconds,    &kComputeSeconds, &kLoadSeconds,     &kQuantizationSeconds,
     &kWeightBytes,    &kSavedBytes,      &kArenaBytes,     &kScratchpadBytes, &kModelInfo,
     &kSwaps,          &kConfigReloads,   &kConfigTime,     &kOutputSqnr,      &kAccuracy,
-    &kAccuracyTarget, &kAccuracyVerdict, &kResidentBytes,  &kBuildInfo};
+    &kAccuracyTarget, &kAccuracyVerdict, &kShadowRequests, &kShadowSqnr,      &kShadowAgreement,
+    &kResidentBytes,  &kBuildInfo};
 
 }  // namespace octet::server

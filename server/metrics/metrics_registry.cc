@@ -94,6 +94,10 @@ struct MetricsRegistry::Families {
   prometheus::Family<prometheus::Gauge>& accuracy = GaugeFamily(registry, kAccuracy);
   prometheus::Family<prometheus::Gauge>& accuracy_target = GaugeFamily(registry, kAccuracyTarget);
   prometheus::Family<prometheus::Gauge>& accuracy_verdict = GaugeFamily(registry, kAccuracyVerdict);
+  prometheus::Family<prometheus::Counter>& shadow_requests =
+      CounterFamily(registry, kShadowRequests);
+  prometheus::Family<prometheus::Gauge>& shadow_sqnr = GaugeFamily(registry, kShadowSqnr);
+  prometheus::Family<prometheus::Gauge>& shadow_agreement = GaugeFamily(registry, kShadowAgreement);
   prometheus::Family<prometheus::Gauge>& resident_bytes = GaugeFamily(registry, kResidentBytes);
   prometheus::Family<prometheus::Gauge>& build_info = GaugeFamily(registry, kBuildInfo);
   prometheus::Gauge& resident = resident_bytes.Add({});
@@ -147,6 +151,60 @@ struct ModelMetrics::Handles {
   prometheus::Counter& swaps_ok = families.swaps.Add(LabelsOf(kSwaps, {model, version, "ok"}));
   prometheus::Counter& swaps_failed =
       families.swaps.Add(LabelsOf(kSwaps, {model, version, "failed"}));
+  // There while requests are compared with float32; a successor may end or begin that. Guarded by
+  // the registry's mutex.
+  struct ShadowSeries {
+    prometheus::Counter* compared;
+    prometheus::Counter* passed_over;
+    prometheus::Counter* failed;
+    prometheus::Gauge* weight_bytes;
+    prometheus::Gauge* output_sqnr = nullptr;
+    prometheus::Gauge* agreement = nullptr;
+  };
+  std::optional<ShadowSeries> shadow;
+
+  void SetShadow(const std::optional<ModelGauges::Shadow>& values) {
+    if (!values) return RemoveShadow();
+    if (!shadow) {
+      const auto counter = [&](absl::string_view result) {
+        return &families.shadow_requests.Add(LabelsOf(kShadowRequests, {model, version, result}));
+      };
+      shadow = ShadowSeries{
+          counter("compared"), counter("passed_over"), counter("failed"),
+          &families.weight_bytes.Add(LabelsOf(kWeightBytes, {model, version, "shadow"}))};
+    }
+    // Counters of a successor begin again at 0; the series goes on from there.
+    const auto advance = [](prometheus::Counter& counter, double value) {
+      if (value < counter.Value()) counter.Reset();
+      counter.Increment(value - counter.Value());
+    };
+    advance(*shadow->compared, values->compared);
+    advance(*shadow->passed_over, values->passed_over);
+    advance(*shadow->failed, values->failed);
+    shadow->weight_bytes->Set(values->weight_bytes);
+    SetIf(families.shadow_sqnr, values->output_sqnr_db, shadow->output_sqnr);
+    SetIf(families.shadow_agreement, values->agreement, shadow->agreement);
+  }
+
+  void RemoveShadow() {
+    if (!shadow) return;
+    families.shadow_requests.Remove(shadow->compared);
+    families.shadow_requests.Remove(shadow->passed_over);
+    families.shadow_requests.Remove(shadow->failed);
+    families.weight_bytes.Remove(shadow->weight_bytes);
+    SetIf(families.shadow_sqnr, std::nullopt, shadow->output_sqnr);
+    SetIf(families.shadow_agreement, std::nullopt, shadow->agreement);
+    shadow.reset();
+  }
+
+  // A series that is there while there is a value.
+  void SetIf(prometheus::Family<prometheus::Gauge>& family, std::optional<double> value,
+             prometheus::Gauge*& gauge) const {
+    if (value && gauge == nullptr) gauge = &family.Add(labels);
+    if (value) gauge->Set(*value);
+    if (!value && gauge != nullptr) family.Remove(std::exchange(gauge, nullptr));
+  }
+
   // Series that only some models have, or whose labels change from one model to its successor.
   struct LoadedGauge {
     prometheus::Family<prometheus::Gauge>* family;
@@ -215,6 +273,7 @@ ModelMetrics::~ModelMetrics() {
   families.scratchpad_bytes.Remove(&handles_->scratchpad_bytes);
   families.swaps.Remove(&handles_->swaps_ok);
   families.swaps.Remove(&handles_->swaps_failed);
+  handles_->RemoveShadow();
   const MutexLock loaded_lock(handles_->mutex);
   for (const Handles::LoadedGauge& loaded : handles_->loaded) loaded.family->Remove(loaded.gauge);
 }
@@ -320,6 +379,7 @@ std::string MetricsRegistry::Scrape() {
       handles.saved_bytes.Set(gauges.float32_weight_bytes - gauges.served_weight_bytes);
       handles.arena_bytes.Set(gauges.arena_bytes);
       handles.scratchpad_bytes.Set(gauges.scratchpad_bytes);
+      handles.SetShadow(gauges.shadow);
     }
   }
   return static_cast<const prometheus::Serializer&>(prometheus::TextSerializer())

@@ -28,6 +28,13 @@ struct ModelGauges {
   double served_weight_bytes = 0;
   double arena_bytes = 0;
   double scratchpad_bytes = 0;
+  // Of models that are compared with float32 while they serve.
+  struct Shadow {
+    double compared = 0, passed_over = 0, failed = 0;
+    std::optional<double> output_sqnr_db, agreement;
+    double weight_bytes = 0;
+  };
+  std::optional<Shadow> shadow;
 };
 
 // What is known of a model once it is ready.

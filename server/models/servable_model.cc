@@ -73,11 +73,21 @@ void ServableModel::CountBatch(const BatchReport& report) {
 
 ModelGauges ServableModel::Gauges() const {
   const runtime::MemoryLedger memory = model_->memory();
+  std::optional<ModelGauges::Shadow> shadow;
+  if (const std::optional<runtime::ShadowStatistics> compared = model_->shadow()) {
+    shadow = {.compared = static_cast<double>(compared->compared),
+              .passed_over = static_cast<double>(compared->passed_over),
+              .failed = static_cast<double>(compared->failed),
+              .output_sqnr_db = compared->output_sqnr_db,
+              .agreement = compared->agreement,
+              .weight_bytes = static_cast<double>(compared->weight_bytes)};
+  }
   return {.pending_requests = static_cast<double>(scheduler_->waiting()),
           .float32_weight_bytes = static_cast<double>(memory.float32_weight_bytes),
           .served_weight_bytes = static_cast<double>(memory.served_weight_bytes),
           .arena_bytes = static_cast<double>(memory.arena_bytes),
-          .scratchpad_bytes = static_cast<double>(memory.scratchpad_bytes)};
+          .scratchpad_bytes = static_cast<double>(memory.scratchpad_bytes),
+          .shadow = shadow};
 }
 
 absl::Status ServableModel::Annotated(const absl::Status& status) const {

@@ -115,7 +115,6 @@ absl::Status PackForRunTime(FourBitWeights& weights) {
   if (!stored.zero_points.empty()) packed.zero_points = tensor(stored.zero_points);
   if (!stored.levels.empty()) packed.levels = tensor(stored.levels);
   weights.packed = std::move(packed);
-  weights.int8.codes = Tensor();
   return absl::OkStatus();
 }
 

@@ -44,7 +44,7 @@ struct FourBitWeights {
   std::string format;  // "u4g128", "s4c", "cb4c", ...: groups as asked, c where a row is one
   bool gptq = false;   // with error feedback
   QuantizedWeights int8;
-  // If the weights are expanded at run time; `int8` has no codes then.
+  // If the weights are expanded at run time: what a graph has instead of `int8`.
   std::optional<PackedConstants> packed;
 };
 

@@ -96,7 +96,6 @@ TEST(FourBits, PackedForRunTimeKnowsTheLargestSum) {
   ASSERT_TRUE(PackForRunTime(weights).ok());
   EXPECT_EQ(weights.packed->largest_row_sum, largest);
   EXPECT_EQ(weights.packed->codes.byte_size(), 5u * 32);
-  EXPECT_FALSE(weights.int8.codes.has_bytes());
   FourBitWeights odd = Quantized(rows, {.group = 33});
   odd.int8 = *Int8Weights(odd.stored, rows, {5, 64}, 0, kSymmetricInt8);
   EXPECT_EQ(PackForRunTime(odd).code(), absl::StatusCode::kUnimplemented);

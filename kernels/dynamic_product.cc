@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <numeric>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -54,11 +55,29 @@ std::vector<int32_t> ColumnSums(const WeightView& weights) {
 // Without VNNI two products are added in 16 bits: 2 * 255 * 63 fits, more does not.
 int32_t LargestPiece() { return HasVnni() ? 127 : 63; }
 
-// How many rows the columns' sums take in pieces.
-int64_t RowsForSums(std::span<const int32_t> sums) {
+// How many rows sums of up to this magnitude take in pieces.
+int64_t RowsForSums(int64_t largest) { return (largest + LargestPiece() - 1) / LargestPiece(); }
+
+int64_t Largest(std::span<const int32_t> sums) {
   int32_t largest = 0;
   for (const int32_t sum : sums) largest = std::max(largest, std::abs(sum));
-  return (largest + LargestPiece() - 1) / LargestPiece();
+  return largest;
+}
+
+// `columns` rows of `depth` codes, each followed by what Extended() would put below it as a column,
+// up to `stride`; zeros instead if not `with_sums`.
+void AppendSums(const int8_t* from, int64_t columns, int64_t depth, int64_t stride, bool with_sums,
+                int8_t* to) {
+  for (int64_t n = 0; n < columns; ++n, from += depth, to += stride) {
+    std::copy_n(from, depth, to);
+    int32_t sum = 0;
+    if (with_sums) sum = std::accumulate(from, from + depth, int32_t{0});
+    for (int64_t k = depth; k < stride; ++k) {
+      const int32_t piece = std::clamp(sum, -LargestPiece(), LargestPiece());
+      sum -= piece;
+      to[k] = static_cast<int8_t>(-piece);
+    }
+  }
 }
 
 // Row-major [rows, columns]: the weights, then the negated sums in pieces, then zeros.
@@ -101,10 +120,13 @@ class DynamicLowering {
 
  private:
   const graph::TensorType& weights() const { return context_.input_type(kRight); }
+  bool ConstantRight() const { return context_.is_constant(kRight); }
+  // Of weights that are no constant.
+  int64_t LargestSum() const { return context_.node().Int("octet.largest_column_sum", -1); }
 
   absl::Status CheckWeights() const {
     OCTET_RETURN_IF_ERROR(CheckQuantizedWeights(weights()));
-    if (!context_.is_constant(kRight) || weights().shape.size() > 2) {
+    if ((!ConstantRight() && LargestSum() < 0) || weights().shape.size() > 2) {
       return absl::UnimplementedError(absl::StrCat(
           "a float operand times ", graph::ToText(weights()), ", expected a constant matrix"));
     }
@@ -126,6 +148,10 @@ class DynamicLowering {
   // u8 codes with zero points are finer than s8 codes, unless the weights' sums are so large that
   // the rows for them would cost more than it is worth.
   absl::Status ChooseCodes() {
+    if (!ConstantRight()) {
+      ChooseCodes(RowsForSums(LargestSum()));
+      return absl::OkStatus();
+    }
     const Tensor& constant = context_.constant(kRight);
     OCTET_ASSIGN_OR_RETURN(
         const Tensor rows,
@@ -134,15 +160,18 @@ class DynamicLowering {
             return absl::FailedPreconditionError("the weights were released after packing");
           }
           OCTET_ASSIGN_OR_RETURN(const WeightView view, Weights());
-          return Tensor::Scalar<int64_t>(RowsForSums(ColumnSums(view)));
+          return Tensor::Scalar<int64_t>(RowsForSums(Largest(ColumnSums(view))));
         }));
-    const int64_t extra = rows.As<int64_t>()[0];
+    ChooseCodes(rows.As<int64_t>()[0]);
+    return absl::OkStatus();
+  }
+
+  void ChooseCodes(int64_t extra) {
     constexpr int64_t kAlways = 32;
     symmetric_ = extra > std::max(kAlways, depth_ / 8);
     constexpr int64_t kMultiple = 4;  // one VNNI instruction adds four products
     const int64_t wanted = symmetric_ ? depth_ : depth_ + extra;
     extended_ = (wanted + kMultiple - 1) / kMultiple * kMultiple;
-    return absl::OkStatus();
   }
 
   absl::Status QuantizeLeft() {
@@ -241,21 +270,56 @@ class DynamicLowering {
     return result;
   }
 
-  absl::Status EmitProduct() {
-    const auto code_type = symmetric_ ? memory::data_type::s8 : memory::data_type::u8;
-    const memory::desc left = Dense3(rows_, extended_, code_type);
-    const memory::desc right({1, extended_, columns_}, memory::data_type::s8,
-                             memory::format_tag::any);
-    const memory::desc output = Dense3(rows_, columns_, StorageType(context_.output_type(0)));
-    const dnnl::matmul::primitive_desc desc = DescribeWithPacked(
-        right, context_.PackedLayouts(kRight, Form()), !context_.constant(kRight).has_bytes(),
+  // Weights that are no constant, as they come: a column of the product in one piece.
+  memory::desc ExpandedDesc() const {
+    return {{1, extended_, columns_},
+            memory::data_type::s8,
+            memory::dims{extended_ * columns_, 1, extended_}};
+  }
+
+  absl::StatusOr<int> ExpandedRight() {
+    const memory::desc desc =
+        product_.transpose_right
+            ? memory::desc({columns_, depth_}, memory::data_type::s8, memory::dims{depth_, 1})
+            : memory::desc({depth_, columns_}, memory::data_type::s8, memory::dims{1, depth_});
+    OCTET_ASSIGN_OR_RETURN(const int codes, context_.InLayout(kRight, desc));
+    if (extended_ == depth_) return codes;
+    const int result = context_.Temporary(static_cast<size_t>(extended_ * columns_));
+    const int64_t columns = columns_, depth = depth_, stride = extended_;
+    const bool with_sums = !symmetric_;
+    context_.Emit(MakeKernel("octet:append_sums",
+                             [=](const StepMemory& memory) {
+                               AppendSums(reinterpret_cast<const int8_t*>(memory.inputs[0]),
+                                          columns, depth, stride, with_sums,
+                                          reinterpret_cast<int8_t*>(memory.outputs[0]));
+                               return absl::OkStatus();
+                             }),
+                  {codes}, {result});
+    return result;
+  }
+
+  dnnl::matmul::primitive_desc DescribeProduct(const memory::desc& left,
+                                               const memory::desc& output) {
+    const memory::desc any({1, extended_, columns_}, memory::data_type::s8,
+                           memory::format_tag::any);
+    if (!ConstantRight()) return {Engine(), left, ExpandedDesc(), output, attributes_};
+    return DescribeWithPacked(
+        any, context_.PackedLayouts(kRight, Form()), !context_.constant(kRight).has_bytes(),
         /*int8=*/true,
         [&](const memory::desc& packed, bool allow_empty) -> dnnl::matmul::primitive_desc {
           return {Engine(), left, packed, output, attributes_, allow_empty};
         });
+  }
+
+  absl::Status EmitProduct() {
+    const auto code_type = symmetric_ ? memory::data_type::s8 : memory::data_type::u8;
+    const memory::desc left = Dense3(rows_, extended_, code_type);
+    const memory::desc output = Dense3(rows_, columns_, StorageType(context_.output_type(0)));
+    const dnnl::matmul::primitive_desc desc = DescribeProduct(left, output);
     PrimitiveCall call(context_);
     call.Input(DNNL_ARG_SRC, codes_, left);
-    OCTET_ASSIGN_OR_RETURN(const int packed, PackedRight(desc.weights_desc()));
+    OCTET_ASSIGN_OR_RETURN(const int packed,
+                           ConstantRight() ? PackedRight(desc.weights_desc()) : ExpandedRight());
     call.Input(DNNL_ARG_WEIGHTS, packed, desc.weights_desc());
     std::vector<float> scales = weights().quant->scales;
     for (float& scale : scales) scale *= product_.alpha;

@@ -9,7 +9,8 @@
 
 namespace octet::kernels {
 
-// The right operand must be a constant matrix of s8 codes. Unimplemented for batched weights.
+// The right operand must be a matrix of s8 codes: a constant, or what octet.ExpandWeights makes,
+// where the node says how large the columns' sums are. Unimplemented for batched weights.
 absl::StatusOr<bool> LowerDynamicProduct(LoweringContext& context, const MatrixProduct& product,
                                          const ProductShape& shape);
 

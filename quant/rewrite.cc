@@ -1,5 +1,8 @@
 #include "quant/rewrite.h"
 
+#include <string>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 
@@ -39,11 +42,40 @@ ValueId Convert(Graph& graph, ValueId value, absl::string_view op, TensorType ty
   return converted;
 }
 
+absl::Status NoWeights(const Graph& graph, NodeId layer) {
+  return absl::InternalError(absl::StrCat("no weights for layer ", graph.node(layer).name));
+}
+
+// A node between the stored weights and the layer.
+void ExpandAtRunTime(Graph& graph, NodeId layer, const std::string& name,
+                     const FourBitWeights& weights) {
+  const StoredWeights& stored = weights.stored;
+  const PackedConstants& packed = *weights.packed;
+  const Shape shape = graph.value(graph.node(layer).inputs[1]).type.shape;
+  std::vector<ValueId> inputs = {graph.AddConstant(name + ".codes", packed.codes),
+                                 graph.AddConstant(name + ".scales", packed.scales),
+                                 graph::kNoValue, graph::kNoValue};
+  if (packed.zero_points) {
+    inputs[2] = graph.AddConstant(name + ".zero_points", *packed.zero_points);
+  }
+  if (packed.levels) inputs[3] = graph.AddConstant(name + ".levels", *packed.levels);
+  const ValueId expanded =
+      graph.Apply("octet.ExpandWeights", name, std::move(inputs),
+                  {{"columns", stored.columns},
+                   {"group", stored.group > 0 ? stored.group : stored.columns},
+                   {"exponent", int64_t{stored.exponent}},
+                   {"is_signed", int64_t{stored.format == StorageFormat::kInt4Groups ? 1 : 0}},
+                   {"shape", std::vector<int64_t>(shape.begin(), shape.end())}},
+                  {.dtype = DataType::kInt8, .shape = shape, .quant = weights.int8.params});
+  graph.SetInput(layer, 1, expanded);
+  graph.mutable_node(layer).attributes["octet.largest_column_sum"] = packed.largest_row_sum;
+}
+
 }  // namespace
 
 absl::StatusOr<Graph> Rewrite(const Graph& graph, const Selection& selection,
                               const std::vector<ValueQuantizer>& quantizers,
-                              const WeightsById& weights) {
+                              const WeightsById& weights, const FourBitWeightsById& four_bits) {
   Graph result = graph;
   for (size_t i = 0; i < graph.value_count(); ++i) {
     const int index = selection.quantizer[i];
@@ -67,13 +99,22 @@ absl::StatusOr<Graph> Rewrite(const Graph& graph, const Selection& selection,
   for (const auto& [layer, precision] : selection.layers) {
     if (precision == Precision::kFloat32) continue;
     const ValueId old = result.node(layer).inputs[1];
-    const auto found = weights.find(result.value(old).constant->id());
-    if (found == weights.end()) {
-      return absl::InternalError(absl::StrCat("no weights for layer ", result.node(layer).name));
+    const uint64_t id = result.value(old).constant->id();
+    const std::string name = absl::StrCat(result.value(old).name, ".int8");
+    if (HasFourBitWeights(precision)) {
+      const auto found = four_bits.find(id);
+      if (found == four_bits.end()) return NoWeights(result, layer);
+      if (found->second.packed) {
+        ExpandAtRunTime(result, layer, name, found->second);
+      } else {
+        const QuantizedWeights& int8 = found->second.int8;
+        result.SetInput(layer, 1, result.AddConstant(name, int8.codes, int8.params));
+      }
+      continue;
     }
-    result.SetInput(layer, 1,
-                    result.AddConstant(absl::StrCat(result.value(old).name, ".int8"),
-                                       found->second.codes, found->second.params));
+    const auto found = weights.find(id);
+    if (found == weights.end()) return NoWeights(result, layer);
+    result.SetInput(layer, 1, result.AddConstant(name, found->second.codes, found->second.params));
   }
   result.RemoveDeadNodes();
   OCTET_RETURN_IF_ERROR(result.Verify());

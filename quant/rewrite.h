@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
+#include "quant/four_bits.h"
 #include "quant/selection.h"
 #include "quant/weights.h"
 
@@ -22,10 +23,11 @@ struct ValueQuantizer {
 };
 
 // `graph` with octet.Quantize and octet.Dequantize where codes meet floats. `quantizers` are those
-// of `selection`, by index; `weights` has the weights of every layer that is not kFloat32. What the
-// graph computes is unchanged but for rounding.
+// of `selection`, by index; `weights` has the weights of every layer of an 8-bit precision,
+// `four_bits` those of the 4-bit ones. What the graph computes is unchanged but for rounding.
 absl::StatusOr<graph::Graph> Rewrite(const graph::Graph& graph, const Selection& selection,
                                      const std::vector<ValueQuantizer>& quantizers,
-                                     const WeightsById& weights);
+                                     const WeightsById& weights,
+                                     const FourBitWeightsById& four_bits = {});
 
 }  // namespace octet::quant

@@ -72,9 +72,10 @@ class Selector {
   Selection Run() {
     for (const NodeId id : graph_.Nodes()) {
       const auto layer = selection_.layers.find(id);
-      selection_.on_codes[Index(id)] = layer != selection_.layers.end()
-                                           ? layer->second == Precision::kInt8
-                                           : IsBetween(graph_, graph_.node(id));
+      selection_.on_codes[Index(id)] =
+          layer != selection_.layers.end()
+              ? layer->second == Precision::kInt8 || layer->second == Precision::kInt4
+              : IsBetween(graph_, graph_.node(id));
     }
     DropIsolated();
     StoreWhatIsRead();
@@ -175,6 +176,10 @@ absl::string_view Name(Precision precision) {
       return "int8";
     case Precision::kInt8Dynamic:
       return "int8 dynamic";
+    case Precision::kInt4:
+      return "int4";
+    case Precision::kInt4Dynamic:
+      return "int4 dynamic";
     default:
       return "fp32";
   }

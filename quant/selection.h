@@ -17,8 +17,14 @@ enum class Precision : uint8_t {
   kFloat32,
   kInt8,         // activations quantized with ranges from calibration
   kInt8Dynamic,  // activations quantized row by row, by their own range, as they come
+  // The same two with weights that are stored in 4 bits, and computed with in 8.
+  kInt4,
+  kInt4Dynamic,
 };
 absl::string_view Name(Precision precision);
+inline bool HasFourBitWeights(Precision precision) {
+  return precision == Precision::kInt4 || precision == Precision::kInt4Dynamic;
+}
 
 // Ordered: the quantized graph has to be the same, constant for constant, each time it is made
 // (Graph::RestoreBytes).

@@ -247,16 +247,17 @@ absl::StatusOr<std::vector<float>> Dequantize(const StoredWeights& weights) {
   return values;
 }
 
-absl::StatusOr<Int8Rows> ExpandToInt8(const StoredWeights& weights) {
+absl::StatusOr<Int8Rows> ExpandToInt8(const StoredWeights& weights, const Grid& grid) {
   OCTET_RETURN_IF_ERROR(Check(weights));
   RowReader reader(weights);
   const auto columns = static_cast<size_t>(weights.columns);
   Int8Rows result;
   result.codes.reserve(static_cast<size_t>(weights.rows) * columns);
-  result.scales = weights.row_scales;
+  const bool as_stored = !weights.row_scales.empty() && grid == kSymmetricInt8;
+  if (as_stored) result.scales = weights.row_scales;
   std::vector<float> values(columns);
   for (int64_t row = 0; row < weights.rows; ++row) {
-    if (!weights.row_scales.empty()) {
+    if (as_stored) {
       for (const uint8_t code : reader.Codes(row)) {
         result.codes.push_back(static_cast<int8_t>(reader.StepsOf(row, code)));
       }
@@ -265,10 +266,10 @@ absl::StatusOr<Int8Rows> ExpandToInt8(const StoredWeights& weights) {
     reader.Read(row, values);
     float largest = 0;
     for (const float value : values) largest = std::max(largest, std::abs(value));
-    const Affine affine = AffineFor({-largest, largest}, kSymmetricInt8);
+    const Affine affine = AffineFor({-largest, largest}, grid);
     const size_t begin = result.codes.size();
     result.codes.resize(begin + columns);
-    Quantize(values, affine, kSymmetricInt8, std::span(result.codes).subspan(begin));
+    Quantize(values, affine, grid, std::span(result.codes).subspan(begin));
     result.scales.push_back(affine.scale);
   }
   return result;

@@ -87,11 +87,13 @@ absl::StatusOr<StoredWeights> StoreCodebook(const WeightRows& weights,
 absl::StatusOr<std::vector<float>> Dequantize(const StoredWeights& weights);
 
 // Weights as kernels take them: int8, one scale per row. Formats with one scale per row lose
-// nothing; others are rounded once more, to 127 steps of the largest weight of the row.
+// nothing on a grid that has their codes; others are rounded once more, to as many steps of the
+// largest weight of the row as the symmetric `grid` has.
 struct Int8Rows {
   std::vector<int8_t> codes;  // row by row
   std::vector<float> scales;
 };
-absl::StatusOr<Int8Rows> ExpandToInt8(const StoredWeights& weights);
+absl::StatusOr<Int8Rows> ExpandToInt8(const StoredWeights& weights,
+                                      const Grid& grid = kSymmetricInt8);
 
 }  // namespace octet::quant

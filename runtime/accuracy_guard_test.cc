@@ -282,7 +282,7 @@ TEST(AccuracyGuard, ErrorRefusesAndNamesBothNumbers) {
 
 TEST(AccuracyGuard, RulesOfTheUserStand) {
   QuantizeOptions options = MinMax();
-  options.layers = {{"hard", true}};
+  options.layers = {{"hard", LayerMode::kInt8}};
   options.max_float_fraction = 1;
   const QuantizedModel quantized = Quantize(Classifier(true), Data(32), options);
   for (const LayerReport& layer : quantized.report.layers) {

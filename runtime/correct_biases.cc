@@ -84,7 +84,8 @@ std::optional<quant::Affine> QuantizerOf(const quant::Selection& selection,
                                          const std::vector<quant::ValueQuantizer>& quantizers,
                                          ValueId value, Precision precision) {
   const int index = selection.quantizer[static_cast<size_t>(value)];
-  if (precision != Precision::kInt8 || index < 0) return std::nullopt;
+  const bool is_static = precision == Precision::kInt8 || precision == Precision::kInt4;
+  if (!is_static || index < 0) return std::nullopt;
   const graph::QuantParams& params = quantizers[static_cast<size_t>(index)].params;
   return quant::Affine{params.scales[0], params.zero_points[0]};
 }
@@ -150,6 +151,8 @@ absl::StatusOr<BiasCorrections> CorrectBiases(const Graph& graph, const quant::S
     }
     const Shape shape = layer.HasInput(kBias) ? graph.value(layer.inputs[kBias]).type.shape
                                               : Shape{static_cast<int64_t>(corrected->bias.size())};
+    if (quant::HasFourBitWeights(selection.layers.at(layers[i])))
+      result.four_bits.insert(layers[i]);
     result.biases.emplace(layers[i], Tensor::Of<float>(shape, corrected->bias));
   }
   return result;
@@ -158,7 +161,9 @@ absl::StatusOr<BiasCorrections> CorrectBiases(const Graph& graph, const quant::S
 void ApplyBiases(const BiasCorrections& corrections, const quant::Selection& selection,
                  Graph& quantized) {
   for (const auto& [id, bias] : corrections.biases) {
-    if (selection.layers.at(id) == Precision::kFloat32) continue;
+    const Precision precision = selection.layers.at(id);
+    if (precision == Precision::kFloat32) continue;
+    if (quant::HasFourBitWeights(precision) != corrections.four_bits.contains(id)) continue;
     quantized.SetInput(
         id, kBias,
         quantized.AddConstant(absl::StrCat(quantized.node(id).name, ".corrected_bias"), bias));

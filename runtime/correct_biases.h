@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ namespace octet::runtime {
 struct BiasCorrections {
   // Ordered: the quantized graph has to be the same each time it is made.
   std::map<graph::NodeId, Tensor> biases;
+  std::set<graph::NodeId> four_bits;  // of these, those that are for 4-bit weights
   std::vector<std::string> rejected;  // layers whose correction would outweigh the bias
 };
 
@@ -30,7 +32,7 @@ absl::StatusOr<BiasCorrections> CorrectBiases(const graph::Graph& graph,
                                               kernels::WeightCache& float_weights);
 
 // Gives the layers of a graph that quant::Rewrite() has made these biases, those that `selection`
-// has in float32 excepted.
+// has in float32 excepted, or with weights of other bits than they were corrected for.
 void ApplyBiases(const BiasCorrections& corrections, const quant::Selection& selection,
                  graph::Graph& quantized);
 

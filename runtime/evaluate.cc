@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
@@ -180,6 +179,17 @@ absl::StatusOr<std::vector<std::vector<ChannelStatistics>>> LastDimensionStatist
     }
   }
   return statistics;
+}
+
+absl::Status VisitSamples(const graph::Graph& graph, std::span<const graph::ValueId> values,
+                          Samples samples, kernels::WeightCache& weights,
+                          const std::function<absl::Status(std::span<const Tensor>)>& visit) {
+  if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
+  const size_t first = graph.outputs().size();
+  return ForEachSample(WithOutputs(graph, values), samples, weights,
+                       [&](size_t, const std::vector<Tensor>& outputs) {
+                         return visit(std::span(outputs).subspan(first));
+                       });
 }
 
 absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& graph, Samples samples,

@@ -42,6 +42,11 @@ absl::StatusOr<std::vector<std::vector<ChannelStatistics>>> LastDimensionStatist
     const graph::Graph& graph, std::span<const graph::ValueId> values, Samples samples,
     kernels::WeightCache& weights);
 
+// The same with all values of a sample together, in their order.
+absl::Status VisitSamples(const graph::Graph& graph, std::span<const graph::ValueId> values,
+                          Samples samples, kernels::WeightCache& weights,
+                          const std::function<absl::Status(std::span<const Tensor>)>& visit);
+
 // The outputs of the graph for every sample.
 absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& graph, Samples samples,
                                                         kernels::WeightCache& weights);

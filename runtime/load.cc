@@ -255,7 +255,8 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationD
       const bool added =
           wrong.try_emplace(mismatch.node, Describe(mismatch, "it runs in float32")).second;
       if (!added) return absl::InternalError(wrong.at(mismatch.node));
-      quantization.layers.insert(quantization.layers.begin(), {Exactly(mismatch.node), false});
+      quantization.layers.insert(quantization.layers.begin(),
+                                 {Exactly(mismatch.node), LayerMode::kFloat32});
       again = true;
     }
   }
@@ -351,7 +352,9 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
                          .batch_sizes = BatchSizes(model.batchable, options.max_batch_size),
                          .threads = options.threads,
                          .float32_weight_bytes = model.float32_weight_bytes};
-  parts.summary.mode = options.int8 ? "int8" : "fp32";
+  parts.summary.mode = !options.int8                                   ? "fp32"
+                       : options.quantization.mode == LayerMode::kInt4 ? "int4"
+                                                                       : "int8";
   parts.summary.warnings = std::move(model.warnings);
   if (const auto& report = model.quantization) {
     parts.summary.quantization_seconds = report->seconds;

@@ -25,8 +25,8 @@ constexpr int kMostMovesBack = 12;
 constexpr double kSmallestFloatShare = 0.05, kSmallFloatShare = 0.15;
 // Of a move that was tried by itself.
 constexpr double kLeastGainDb = 0.05;
-// Above int8 as calibrated, upwards.
-constexpr Precision kRungs[] = {Precision::kInt8Dynamic, Precision::kFloat32};
+// Above 4-bit weights, upwards.
+constexpr Precision kRungs[] = {Precision::kInt8, Precision::kInt8Dynamic, Precision::kFloat32};
 
 class Search {
  public:

@@ -1,7 +1,5 @@
 #include "runtime/quantize_model.h"
 
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -9,13 +7,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
-#include "graph/infer.h"
-#include "kernels/cpu.h"
 #include "quant/rewrite.h"
 #include "runtime/activation_ranges.h"
 #include "runtime/correct_biases.h"
 #include "runtime/evaluate.h"
 #include "runtime/held_out.h"
+#include "runtime/layer_list.h"
+#include "runtime/layer_weights.h"
 #include "runtime/precision_search.h"
 
 namespace octet::runtime {
@@ -45,10 +43,10 @@ class ModelQuantizer {
     const auto start = std::chrono::steady_clock::now();
     OCTET_ASSIGN_OR_RETURN(report_.recipe, ChooseRecipe(graph_, example_shapes_, options_.recipe));
     OCTET_RETURN_IF_ERROR(FindLayers());
-    OCTET_RETURN_IF_ERROR(QuantizeAllWeights());
     SplitSamples();
+    OCTET_RETURN_IF_ERROR(QuantizeWeights());
     if (!data_.samples.empty()) OCTET_RETURN_IF_ERROR(Calibrate());
-    report_.mode = has_ranges_ ? "int8" : "int8 dynamic";
+    report_.mode = std::string(Name(PrecisionOf(options_.mode, !has_ranges_)));
     if (options_.decided) {
       OCTET_RETURN_IF_ERROR(TakeDecisions(*options_.decided));
     } else {
@@ -65,78 +63,26 @@ class ModelQuantizer {
     if (options_.progress) options_.progress(stage, detail);
   }
 
-  Precision FirstPrecision(const graph::Node& layer) const {
-    using Timing = QuantizeOptions::Timing;
-    const bool by_token = layer.op != "Conv" && TakesRangesByToken(report_.recipe.recipe);
-    const bool dynamic = data_.samples.empty() || options_.timing == Timing::kDynamic ||
-                         (options_.timing == Timing::kAuto && by_token);
-    return dynamic ? Precision::kInt8Dynamic : Precision::kInt8;
-  }
-
-  const QuantizeOptions::LayerRule* RuleFor(const std::string& name) const {
-    for (const QuantizeOptions::LayerRule& rule : options_.layers) {
-      if (fnmatch(rule.pattern.c_str(), name.c_str(), 0) == 0) return &rule;
-    }
-    return nullptr;
-  }
-
   absl::Status FindLayers() {
-    OCTET_ASSIGN_OR_RETURN(layers_, quant::QuantizableLayers(graph_));
-    OCTET_ASSIGN_OR_RETURN(const graph::Inference inference, graph::Infer(graph_, example_shapes_));
-    for (const NodeId id : layers_) {
-      const graph::Node& node = graph_.node(id);
-      const Shape& weight = graph_.value(node.inputs[1]).type.shape;
-      const int axis = quant::WeightAxis(node, weight);
-      const Shape& output = inference.types[static_cast<size_t>(node.outputs[0])].shape;
-      LayerReport layer{.node = node.name,
-                        .op = node.op,
-                        .precision = FirstPrecision(node),
-                        .weight_shape = weight,
-                        .macs = ElementCount(output) * (ElementCount(weight) / weight[axis])};
-      if (const auto* rule = RuleFor(node.name)) {
-        if (!rule->int8) layer.precision = Precision::kFloat32;
-        layer.reason = "configured";
-      }
-      total_macs_ += layer.macs;
-      report_.layers.push_back(std::move(layer));
-    }
+    OCTET_ASSIGN_OR_RETURN(LayerList list,
+                           ListLayers(graph_, example_shapes_, options_, report_.recipe.recipe,
+                                      !data_.samples.empty()));
+    layers_ = std::move(list.nodes);
+    report_.layers = std::move(list.reports);
+    for (const LayerReport& layer : report_.layers) total_macs_ += layer.macs;
+    report_.warnings = FourBitWarnings(report_.layers, options_, !data_.samples.empty());
     if (layers_.empty()) report_.warnings.push_back("the model has no layer to quantize");
     return absl::OkStatus();
   }
 
-  quant::Grid WeightGrid() const {
-    using Range = QuantizeOptions::WeightRange;
-    const bool reduced = options_.weight_range == Range::kReduced ||
-                         (options_.weight_range == Range::kAuto && !kernels::HasVnni());
-    return reduced ? quant::kSymmetricInt7 : quant::kSymmetricInt8;
-  }
-
-  absl::Status QuantizeAllWeights() {
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      const graph::Node& node = graph_.node(layers_[i]);
-      const Tensor& weight = *graph_.value(node.inputs[1]).constant;
-      Progress("quantize weights", absl::StrCat(i + 1, " of ", layers_.size()));
-      if (!weights_.contains(weight.id())) {
-        quant::WeightOptions options{.estimator = options_.weight_algorithm,
-                                     .grid = WeightGrid(),
-                                     .zero_non_finite = options_.zero_non_finite};
-        options.estimator_options.percentile = options_.percentile;
-        if (options_.per_channel) options.axis = quant::WeightAxis(node, weight.shape());
-        absl::StatusOr<quant::QuantizedWeights> quantized =
-            quant::QuantizeWeights(weight.view(), options);
-        if (!quantized.ok()) {
-          return Annotate(quantized.status(), absl::StrCat("weights of node ", node.name));
-        }
-        weights_.emplace(weight.id(), *std::move(quantized));
-      }
-      LayerReport& layer = report_.layers[i];
-      const quant::QuantizedWeights& quantized = weights_.at(weight.id());
-      layer.weight_sqnr_db = quantized.sqnr_db;
-      layer.bytes_before = weight.byte_size();
-      layer.bytes_after =
-          quantized.codes.byte_size() + quantized.params.scales.size() * sizeof(float);
+  // Of layers that stay in float32 too, for the report to say what 8 bits would be.
+  absl::Status QuantizeWeights() {
+    weights_.CalibrateWith(calibrating_, float_weights_);
+    std::vector<Precision> wanted = options_.decided ? options_.decided->precisions : Precisions();
+    if (!options_.decided) {
+      std::replace(wanted.begin(), wanted.end(), Precision::kFloat32, Precision::kInt8);
     }
-    return absl::OkStatus();
+    return wanted.size() == layers_.size() ? weights_.Quantize(ByNode(wanted)) : absl::OkStatus();
   }
 
   // Who calibrates, and who measures.
@@ -182,9 +128,10 @@ class ModelQuantizer {
       return absl::InvalidArgumentError(absl::StrCat("decisions for ", decided.precisions.size(),
                                                      " layers, the graph has ", layers_.size()));
     }
-    for (size_t i = 0; i < layers_.size(); ++i) report_.layers[i].precision = decided.precisions[i];
     report_.activation_algorithm = decided.activation_algorithm;
+    // As the first time, before layers have moved.
     if (decided.bias_correction) OCTET_RETURN_IF_ERROR(CorrectAllBiases());
+    for (size_t i = 0; i < layers_.size(); ++i) report_.layers[i].precision = decided.precisions[i];
     OCTET_ASSIGN_OR_RETURN(best_, Rewritten(decided.precisions, decided.activation_algorithm));
     return absl::OkStatus();
   }
@@ -210,6 +157,7 @@ class ModelQuantizer {
 
   absl::Status CorrectAllBiases() {
     Progress("correct biases", report_.activation_algorithm);
+    OCTET_RETURN_IF_ERROR(weights_.Quantize(ByNode(Precisions())));
     OCTET_ASSIGN_OR_RETURN(const quant::Selection selection, Selected(Precisions()));
     std::vector<quant::ValueQuantizer> quantizers;
     if (has_ranges_) {
@@ -218,7 +166,7 @@ class ModelQuantizer {
     }
     const Samples all(calibrating_);
     OCTET_ASSIGN_OR_RETURN(
-        biases_, CorrectBiases(graph_, selection, quantizers, weights_,
+        biases_, CorrectBiases(graph_, selection, quantizers, weights_.For(selection.layers),
                                all.first(std::min(kRangeSamples, all.size())), float_weights_));
     report_.bias_correction = true;
     return absl::OkStatus();
@@ -259,7 +207,7 @@ class ModelQuantizer {
     if (accuracy.values.samples < exact_.size()) {  // else what ChooseRanges() has measured
       OCTET_ASSIGN_OR_RETURN(accuracy.values, measure(Precisions(), SIZE_MAX));
     }
-    if (options_.on_fail == OnFail::kWarn) return absl::OkStatus();
+    if (!MayMove()) return absl::OkStatus();
     const SearchOptions search{.target = options_.accuracy,
                                .max_float_fraction = options_.max_float_fraction,
                                .seconds = options_.search_seconds,
@@ -284,15 +232,25 @@ class ModelQuantizer {
     return absl::OkStatus();
   }
 
-  // Matrix products may take their ranges token by token, which stays int8; convolutions not, since
-  // sample by sample is slow.
+  // Whether layers are given more precision for the target.
+  bool MayMove() const {
+    if (options_.on_fail != OnFail::kMixed) return options_.on_fail != OnFail::kWarn;
+    return options_.target_is_set || !AnyFourBits(report_.layers);
+  }
+
+  // From 4 bits to 8. Matrix products may take their ranges token by token, which stays int8;
+  // convolutions not, since sample by sample is slow.
   std::vector<SearchLayer> SearchLayers() const {
     std::vector<SearchLayer> layers;
     for (const LayerReport& layer : report_.layers) {
       SearchLayer& search = layers.emplace_back(SearchLayer{layer.node, layer.macs, {}});
       search.ladder = {layer.precision};
-      if (RuleFor(layer.node)) continue;
-      if (layer.precision == Precision::kInt8 && layer.op != "Conv") {
+      if (RuleFor(options_, layer.node)) continue;
+      if (quant::HasFourBitWeights(layer.precision)) {
+        search.ladder.push_back(
+            PrecisionOf(LayerMode::kInt8, layer.precision == Precision::kInt4Dynamic));
+      }
+      if (search.ladder.back() == Precision::kInt8 && layer.op != "Conv") {
         search.ladder.push_back(Precision::kInt8Dynamic);
       }
       search.ladder.push_back(Precision::kFloat32);
@@ -314,7 +272,8 @@ class ModelQuantizer {
     if (options_.on_fail == OnFail::kFloat) return ServeFloat();
     accuracy.note = options_.on_fail == OnFail::kWarn
                         ? "no layer was given more precision (on_fail: warn)"
-                        : "the best with the layers that may leave int8";
+                    : MayMove() ? "the best with the layers that may leave int8"
+                                : "no layer was given more precision (int4 and a default target)";
     report_.warnings.push_back(absl::StrCat(DescribeMeasured(accuracy.target, accuracy.values),
                                             " is below the target, ", Describe(accuracy.target),
                                             ": ", accuracy.note));
@@ -369,21 +328,28 @@ class ModelQuantizer {
     return precisions;
   }
 
-  absl::StatusOr<quant::Selection> Selected(const std::vector<Precision>& precisions) const {
+  quant::LayerPrecisions ByNode(const std::vector<Precision>& precisions) const {
     quant::LayerPrecisions layers;
     for (size_t i = 0; i < layers_.size(); ++i) layers[layers_[i]] = precisions[i];
-    return quant::Select(graph_, layers);
+    return layers;
+  }
+
+  absl::StatusOr<quant::Selection> Selected(const std::vector<Precision>& precisions) const {
+    return quant::Select(graph_, ByNode(precisions));
   }
 
   // The graph with these precisions of its layers.
   absl::StatusOr<Graph> Rewritten(const std::vector<Precision>& precisions,
                                   const std::string& algorithm) {
+    OCTET_RETURN_IF_ERROR(weights_.Quantize(ByNode(precisions)));
     OCTET_ASSIGN_OR_RETURN(const quant::Selection selection, Selected(precisions));
     std::vector<quant::ValueQuantizer> quantizers;
     if (selection.quantizer_count > 0) {
       OCTET_ASSIGN_OR_RETURN(quantizers, ranges_.Quantizers(selection, algorithm));
     }
-    OCTET_ASSIGN_OR_RETURN(Graph graph, quant::Rewrite(graph_, selection, quantizers, weights_));
+    OCTET_ASSIGN_OR_RETURN(
+        Graph graph,
+        quant::Rewrite(graph_, selection, quantizers, weights_.eight_bits(), weights_.four_bits()));
     ApplyBiases(biases_, selection, graph);
     return graph;
   }
@@ -401,12 +367,10 @@ class ModelQuantizer {
 
   void FillReport() {
     int64_t int8_macs = 0;
-    for (LayerReport& layer : report_.layers) {
-      if (layer.precision == Precision::kFloat32) {
-        layer.bytes_after = layer.bytes_before;
-      } else {
-        int8_macs += layer.macs;
-      }
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      LayerReport& layer = report_.layers[i];
+      weights_.Describe(layers_[i], layer.precision, layer);
+      if (layer.precision != Precision::kFloat32) int8_macs += layer.macs;
     }
     if (total_macs_ > 0) {
       report_.int8_mac_share = static_cast<double>(int8_macs) / static_cast<double>(total_macs_);
@@ -421,7 +385,7 @@ class ModelQuantizer {
   QuantizeReport report_;
   std::vector<NodeId> layers_;
   int64_t total_macs_ = 0;
-  quant::WeightsById weights_;
+  LayerWeights weights_{graph_, options_};
   BiasCorrections biases_;
   bool has_ranges_ = false;  // from samples, for some value
   ActivationRanges ranges_{options_.percentile};

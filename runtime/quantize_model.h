@@ -17,6 +17,13 @@
 
 namespace octet::runtime {
 
+// What a layer's weights and products are, before accuracy is looked at.
+enum class LayerMode : uint8_t {
+  kFloat32,
+  kInt8,
+  kInt4,  // weights in 4 bits, computed with in 8
+};
+
 struct QuantizeOptions {
   // Fills what is automatic below; none: detected.
   std::optional<Recipe> recipe;
@@ -24,12 +31,33 @@ struct QuantizeOptions {
   // matrix products of transformers, else from the samples.
   enum class Timing : uint8_t { kAuto, kStatic, kDynamic };
   Timing timing = Timing::kAuto;
+  // Of the layers without a rule; kInt8 or kInt4. In the latter, layers that 4 bits are not for
+  // (layer_weights.h) are int8.
+  LayerMode mode = LayerMode::kInt8;
   // How weights get their scales, and activations their ranges: names of range estimators
   // (quant/range_estimator.h). Several for activations: the one with the best output wins.
   std::string weight_algorithm = "least_squares";
   std::vector<std::string> activation_algorithms = {"least_squares", "min_max", "percentile",
                                                     "entropy"};
   bool per_channel = true;
+  // With per_channel: one scale for a tensor all the same, where a scale per channel would gain
+  // less than this many dB.
+  std::optional<double> least_channel_gain_db;
+  struct FourBits {  // as in quant::FourBitOptions
+    bool symmetric = false;
+    int64_t group = 128;
+    std::string codebook;
+    bool one_table = false;
+    double damping = 0.01;
+    // Error feedback (GPTQ) for matrix products; both take it where there are samples, and kGptq
+    // warns where there are none.
+    enum class Compensation : uint8_t { kNone, kGptq, kAuto };
+    Compensation compensation = Compensation::kAuto;
+    // Weights of matrix products stay in 4 bits in memory, and are expanded each time they are
+    // read; those of convolutions are expanded when they are loaded all the same.
+    bool expand_at_run = false;
+  } four_bits;
+  int threads = 1;  // for the weights; what comes out does not depend on it
   // Weight codes up to 127, or up to 63 where the CPU's 8-bit products saturate.
   enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
   WeightRange weight_range = WeightRange::kAuto;
@@ -37,14 +65,17 @@ struct QuantizeOptions {
   bool zero_non_finite = false;  // in weights and samples: taken as 0, not refused
   // Layers whose precision the user decides: the first rule that matches the node's name wins.
   struct LayerRule {
-    std::string pattern;  // glob
-    bool int8 = false;    // false: float32. true: int8 whatever it costs
+    std::string pattern;                   // glob
+    LayerMode mode = LayerMode::kFloat32;  // whatever it costs
   };
   std::vector<LayerRule> layers;
   // While the target is missed, the layers that make most noise get more precision
   // (precision_search.h), those with a rule excepted; float32 for at most this share of the
   // multiply-accumulates.
   AccuracyTarget accuracy;
+  // Somebody asked for this target. Else 4-bit layers are judged by it and, with OnFail::kMixed,
+  // left as they are.
+  bool target_is_set = true;
   OnFail on_fail = OnFail::kMixed;
   double max_float_fraction = 0.35;
   double search_seconds = 120;   // time budget of the search
@@ -68,23 +99,35 @@ struct QuantizeOptions {
   std::function<void(absl::string_view stage, const std::string& detail)> progress;
 };
 
+// What a layer's weights are kept as.
+struct WeightReport {
+  int bits = 32;
+  std::string format;     // "f32"; "s8c", "s8t": a scale per channel or one; "u4g128", "cb4c", ...
+  std::string algorithm;  // of the scales or levels; empty for float32
+  bool gptq = false;      // with error feedback
+  std::string expand;     // "load" or "run": when 4 bits become 8; else empty
+  std::string note;       // why so, where that was decided by looking at the weights
+};
+
 struct LayerReport {
   std::string node;
   std::string op;
   quant::Precision precision = quant::Precision::kFloat32;
   std::string reason;  // why it has another precision than most; empty if it has theirs
   Shape weight_shape;
-  int64_t macs = 0;           // for the example shapes
+  int64_t macs = 0;  // for the example shapes
+  WeightReport weights;
   double weight_sqnr_db = 0;  // quantized weights against float32
   double output_sqnr_db = 0;  // this layer's result in the quantized network; 0: not measured
   double alone_sqnr_db = 0;   // network output with only this layer quantized; 0: not measured
   size_t bytes_before = 0;
-  size_t bytes_after = 0;
-  std::string kernel;  // the implementation that serves it
+  size_t bytes_after = 0;     // as they are stored
+  size_t bytes_resident = 0;  // in memory while they are served, before packing
+  std::string kernel;         // the implementation that serves it
 };
 
 struct QuantizeReport {
-  std::string mode;  // "int8", "int8 dynamic", "fp32" (OnFail::kFloat)
+  std::string mode;  // "int8", "int4 dynamic", ..., "fp32" (OnFail::kFloat)
   RecipeChoice recipe;
   std::string activation_algorithm;        // the one that won; empty if no range is from samples
   std::vector<std::string> transforms;     // of the float network: "smooth_quant(0.8)"

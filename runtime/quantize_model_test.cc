@@ -198,7 +198,7 @@ TEST(QuantizeModel, TheShareOfFloatIsLimited) {
 }
 
 TEST(QuantizeModel, TheFirstRuleThatMatchesDecides) {
-  const QuantizeOptions options{.layers = {{"last", true}, {"*", false}}};
+  const QuantizeOptions options{.layers = {{"last", LayerMode::kInt8}, {"*", LayerMode::kFloat32}}};
   const QuantizedModel quantized = Quantize(SmallNetwork(false), Samples(8), options);
   EXPECT_THAT(Precisions(quantized),
               ElementsAre(Precision::kFloat32, Precision::kFloat32, Precision::kInt8));
@@ -206,7 +206,8 @@ TEST(QuantizeModel, TheFirstRuleThatMatchesDecides) {
 }
 
 TEST(QuantizeModel, AConfiguredLayerStaysInt8WhateverItCosts) {
-  const QuantizeOptions options{.activation_algorithms = {"min_max"}, .layers = {{"middle", true}}};
+  const QuantizeOptions options{.activation_algorithms = {"min_max"},
+                                .layers = {{"middle", LayerMode::kInt8}}};
   const QuantizedModel quantized = Quantize(SmallNetwork(true), Samples(16), options);
   EXPECT_EQ(Precisions(quantized)[1], Precision::kInt8);
 }
@@ -267,7 +268,8 @@ TEST(QuantizeReport, JsonHasWhatTheTextHas) {
 
 TEST(QuantizeReport, KernelsComeFromThePlan) {
   const auto model = SmallNetwork(false);
-  QuantizedModel quantized = Quantize(model, Samples(8), {.layers = {{"last", false}}});
+  QuantizedModel quantized =
+      Quantize(model, Samples(8), {.layers = {{"last", LayerMode::kFloat32}}});
   kernels::WeightCache weights;
   const auto program =
       kernels::LowerGraph(*graph::Specialize(quantized.graph, model.example_shapes), weights);

@@ -62,6 +62,16 @@ Struct LayerJson(const LayerReport& layer) {
   Set(object, "weight_shape", shape);
   Set(object, "macs", Number(static_cast<double>(layer.macs)));
   Set(object, "weight_sqnr_db", Number(layer.weight_sqnr_db));
+  Struct weights;
+  Set(weights, "bits", Number(layer.weights.bits));
+  Set(weights, "format", Text(layer.weights.format));
+  Set(weights, "algorithm", Text(layer.weights.algorithm));
+  Set(weights, "error_compensation", Text(layer.weights.gptq ? "gptq" : "none"));
+  if (!layer.weights.expand.empty()) Set(weights, "expand", Text(layer.weights.expand));
+  Set(weights, "note", Text(layer.weights.note));
+  Set(weights, "bytes_stored", Number(static_cast<double>(layer.bytes_after)));
+  Set(weights, "bytes_resident", Number(static_cast<double>(layer.bytes_resident)));
+  Set(object, "weights", Nested(std::move(weights)));
   if (layer.output_sqnr_db != 0) Set(object, "output_sqnr_db", Number(layer.output_sqnr_db));
   if (layer.alone_sqnr_db != 0) {
     Set(object, "network_sqnr_if_only_this_quantized_db", Number(layer.alone_sqnr_db));
@@ -73,8 +83,8 @@ Struct LayerJson(const LayerReport& layer) {
 }
 
 struct Totals {
-  size_t before = 0, after = 0;
-  int int8 = 0, float32 = 0;
+  size_t before = 0, after = 0, resident = 0;
+  int int8 = 0, int4 = 0, float32 = 0;  // layers; int8 counts those with 4-bit weights too
 };
 
 Struct AccuracyJson(const AccuracyReport& report) {
@@ -115,6 +125,8 @@ Totals Sum(const QuantizeReport& report) {
   for (const LayerReport& layer : report.layers) {
     totals.before += layer.bytes_before;
     totals.after += layer.bytes_after;
+    totals.resident += layer.bytes_resident;
+    totals.int4 += quant::HasFourBitWeights(layer.precision) ? 1 : 0;
     ++(layer.precision == quant::Precision::kFloat32 ? totals.float32 : totals.int8);
   }
   return totals;
@@ -124,10 +136,16 @@ Struct SummaryJson(const QuantizeReport& report) {
   const Totals totals = Sum(report);
   Struct summary;
   Set(summary, "layers_int8", Number(totals.int8));
+  Set(summary, "layers_int4", Number(totals.int4));
   Set(summary, "layers_float32", Number(totals.float32));
   Set(summary, "mac_share_int8", Number(report.int8_mac_share));
   Set(summary, "weight_bytes_float32", Number(static_cast<double>(totals.before)));
   Set(summary, "weight_bytes", Number(static_cast<double>(totals.after)));
+  Set(summary, "weight_bytes_resident", Number(static_cast<double>(totals.resident)));
+  Set(summary, "compression",
+      Number(totals.after == 0
+                 ? 0
+                 : static_cast<double>(totals.before) / static_cast<double>(totals.after)));
   Set(summary, "bytes_saved", Number(static_cast<double>(totals.before - totals.after)));
   if (report.held_out_samples > 0) {
     Set(summary, "output_sqnr_db", Number(report.output_sqnr_db));
@@ -156,6 +174,12 @@ Struct CalibrationJson(const QuantizeReport& report) {
     Set(calibration, "bias_corrected_sqnr_db", Number(report.bias_correction_sqnr_db));
   }
   return calibration;
+}
+
+// "u4g128 gptq".
+std::string Format(const LayerReport& layer) {
+  return absl::StrCat(layer.weights.format, layer.weights.gptq ? " gptq" : "",
+                      layer.weights.expand == "run" ? " run" : "");
 }
 
 }  // namespace
@@ -189,19 +213,21 @@ std::string ReportText(const QuantizeReport& report) {
   size_t width = 5;
   for (const LayerReport& layer : report.layers) width = std::max(width, layer.node.size());
   const int name_width = static_cast<int>(std::min<size_t>(width, 48));
-  std::string text = absl::StrFormat("%-*s %-8s %-12s %12s %9s %9s %10s %10s  %s\n", name_width,
-                                     "layer", "operator", "precision", "MACs", "weights", "output",
-                                     "bytes", "before", "kernel");
+  std::string text = absl::StrFormat("%-*s %-8s %-12s %-15s %12s %9s %9s %10s %10s  %s\n",
+                                     name_width, "layer", "operator", "precision", "format", "MACs",
+                                     "weights", "output", "bytes", "before", "kernel");
   for (const LayerReport& layer : report.layers) {
-    absl::StrAppendFormat(&text, "%-*s %-8s %-12s %12d %6.1f dB %6.1f dB %10d %10d  %s%s%s\n",
-                          name_width, layer.node, layer.op, Name(layer.precision), layer.macs,
-                          layer.weight_sqnr_db, layer.output_sqnr_db, layer.bytes_after,
+    absl::StrAppendFormat(&text, "%-*s %-8s %-12s %-15s %12d %6.1f dB %6.1f dB %10d %10d  %s%s%s\n",
+                          name_width, layer.node, layer.op, Name(layer.precision), Format(layer),
+                          layer.macs, layer.weight_sqnr_db, layer.output_sqnr_db, layer.bytes_after,
                           layer.bytes_before, layer.kernel, layer.reason.empty() ? "" : "  ",
                           layer.reason);
   }
   const Totals totals = Sum(report);
-  absl::StrAppendFormat(&text, "\nmode                 %s, %d layers int8, %d float\n", report.mode,
-                        totals.int8, totals.float32);
+  absl::StrAppendFormat(
+      &text, "\nmode                 %s, %d layers int8, %d float%s\n", report.mode, totals.int8,
+      totals.float32,
+      totals.int4 == 0 ? "" : absl::StrFormat(", %d with 4-bit weights", totals.int4));
   absl::StrAppend(&text, "recipe               ", Name(report.recipe.recipe), ": ",
                   report.recipe.reason, "\n");
   absl::StrAppendFormat(&text, "MACs in int8         %.1f %%\n", 100 * report.int8_mac_share);
@@ -210,6 +236,9 @@ std::string ReportText(const QuantizeReport& report) {
       totals.before == 0 ? 0.0
                          : static_cast<double>(totals.after) / static_cast<double>(totals.before),
       totals.before - totals.after);
+  if (totals.resident != totals.after) {
+    absl::StrAppendFormat(&text, "in memory            %d\n", totals.resident);
+  }
   if (report.held_out_samples > 0) {
     absl::StrAppendFormat(&text, "output SQNR          %.1f dB on %d %s\n", report.output_sqnr_db,
                           report.held_out_samples, report.accuracy.source);

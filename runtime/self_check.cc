@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "graph/infer.h"
 #include "kernels/cpu.h"
+#include "kernels/expand_weights.h"
 #include "kernels/lowering.h"
 #include "runtime/integer_oracle.h"
 #include "runtime/plan.h"
@@ -101,11 +102,12 @@ class LayerCheck {
       }
       absl::StrAppend(&key, " ", TypeKey(types_[i]),
                       graph_.IsConstant(node_.inputs[i]) ? " constant" : "",
+                      kernels::ExpansionOf(graph_, node_.inputs[i]) ? " expanded" : "",
                       IsQuantizedHere(node_.inputs[i]) ? " quantized" : "");
     }
     // Without VNNI, whether products saturate depends on the weights.
     if (!kernels::HasVnni()) {
-      absl::StrAppend(&key, " ", graph_.value(node_.inputs[1]).constant->id());
+      absl::StrAppend(&key, " ", static_cast<int>(node_.inputs[1]));
     }
     return key;
   }
@@ -163,6 +165,8 @@ class LayerCheck {
       operands_[i].type = type;
       if (value.constant) {
         tensors_[i] = *value.constant;
+      } else if (const Node* expansion = kernels::ExpansionOf(graph_, node_.inputs[i])) {
+        OCTET_ASSIGN_OR_RETURN(tensors_[i], kernels::ExpandedWeights(graph_, *expansion));
       } else if (type.quant) {
         OCTET_ASSIGN_OR_RETURN(tensors_[i], data_.Codes(type, i));
       } else if (type.dtype == DataType::kFloat32) {
@@ -239,6 +243,8 @@ class LayerCheck {
       const graph::Value& value = graph_.value(node_.inputs[i]);
       if (value.constant) {
         node.inputs[i] = alone.AddConstant(value.name, *value.constant, value.type.quant);
+      } else if (const Node* expansion = kernels::ExpansionOf(graph_, node_.inputs[i])) {
+        node.inputs[i] = kernels::CopyExpansion(graph_, *expansion, alone);
       } else if (IsQuantizedHere(node_.inputs[i])) {
         const ValueId real = add_input(value, {.shape = types_[i].shape}, Real(i));
         node.inputs[i] = alone.Apply("octet.Quantize", "quantize", {real}, {}, types_[i]);
@@ -351,7 +357,8 @@ class LayerCheck {
 bool IsInt8Layer(const Graph& graph, const Node& node) {
   if (node.schema->quant != graph::QuantRole::kCompute || !node.HasInput(1)) return false;
   const graph::Value& weight = graph.value(node.inputs[1]);
-  return weight.constant && weight.type.quant && ElementCount(weight.type.shape) > 0 &&
+  return (weight.constant || kernels::ExpansionOf(graph, node.inputs[1])) && weight.type.quant &&
+         ElementCount(weight.type.shape) > 0 &&
          ElementCount(graph.value(node.outputs[0]).type.shape) > 0;
 }
 

@@ -45,18 +45,38 @@ struct ExecutionConfig {
   int threads_per_stream = 0;  // 0: chosen for this machine
 };
 
-enum class QuantizationMode : uint8_t { kFloat32, kInt8 };
+enum class QuantizationMode : uint8_t { kFloat32, kInt8, kInt4 };
 enum class RecipeName : uint8_t { kAuto, kCnn, kMobileCnn, kTransformer, kRnn, kMlp, kNone };
-enum class WeightGranularity : uint8_t { kPerChannel, kPerTensor };
+enum class WeightScheme : uint8_t { kAuto, kSymmetric, kAsymmetric };
+enum class ErrorCompensation : uint8_t { kAuto, kNone, kGptq };
+enum class WeightExpansion : uint8_t { kLoad, kRun };
 enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
 enum class ActivationTiming : uint8_t { kAuto, kStatic, kDynamic };
 enum class CalibrationSource : uint8_t { kAuto, kDataset, kDynamic };
 enum class NotANumberPolicy : uint8_t { kError, kZero };
 
+struct BitsConfig {
+  int weights = 0;  // 4 or 8; 0: the mode's
+  int activations = 8;
+  int bias = 32;
+};
+
+struct WeightGranularityConfig {
+  enum class Kind : uint8_t { kAuto, kPerChannel, kPerTensor, kMixed, kGroup };
+
+  Kind kind = Kind::kAuto;
+  int group = 0;  // of kGroup: inputs that share a scale
+};
+
 struct WeightQuantizationConfig {
+  WeightScheme scheme = WeightScheme::kAuto;
   std::string algorithm = "least_squares";  // name of a range estimator
-  WeightGranularity granularity = WeightGranularity::kPerChannel;
+  WeightGranularityConfig granularity;
+  double mixed_gain_db = 0.5;
   WeightRange range = WeightRange::kAuto;
+  std::string codebook = "none";  // or an algorithm
+  ErrorCompensation error_compensation = ErrorCompensation::kAuto;
+  WeightExpansion expand = WeightExpansion::kLoad;
 };
 
 struct ActivationQuantizationConfig {
@@ -64,8 +84,13 @@ struct ActivationQuantizationConfig {
   ActivationTiming timing = ActivationTiming::kAuto;
 };
 
+struct GptqParameters {
+  double damping = 0.01;
+};
+
 struct AlgorithmParameters {
   double percentile = 99.99;
+  GptqParameters gptq;
 };
 
 struct CalibrationConfig {
@@ -96,6 +121,7 @@ struct ShadowConfig {
 
 struct BudgetConfig {
   double seconds = 120;
+  int threads = 0;  // 0: chosen for this machine
 };
 
 struct MixedPrecisionConfig {
@@ -123,6 +149,7 @@ struct LayerRule {
 struct QuantizationConfig {
   QuantizationMode mode = QuantizationMode::kFloat32;
   RecipeName recipe = RecipeName::kAuto;
+  BitsConfig bits;
   WeightQuantizationConfig weights;
   ActivationQuantizationConfig activations;
   AlgorithmParameters algorithm_params;

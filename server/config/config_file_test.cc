@@ -88,7 +88,7 @@ log: {level: warning, format: json}
   EXPECT_EQ(config.execution.threads_per_stream, 4);
   const QuantizationConfig& quantization = config.quantization;
   EXPECT_EQ(quantization.weights.algorithm, "minmax");
-  EXPECT_EQ(quantization.weights.granularity, WeightGranularity::kPerTensor);
+  EXPECT_EQ(quantization.weights.granularity.kind, WeightGranularityConfig::Kind::kPerTensor);
   EXPECT_EQ(quantization.weights.range, WeightRange::kReduced);
   EXPECT_EQ(quantization.activations.algorithm, "entropy");
   EXPECT_EQ(quantization.activations.timing, ActivationTiming::kStatic);
@@ -185,9 +185,10 @@ TEST(ParseConfig, WrongValuesSayWhatWasExpected) {
   EXPECT_EQ(ErrorOf("server: {strict_readiness: maybe}\n"),
             "f.yaml:line 1: server.strict_readiness: must be true or false, not 'maybe'; known: "
             "true, false");
-  EXPECT_EQ(ErrorOf("quantization: {mode: int9}\n"),
-            "f.yaml:line 1: quantization.mode: must be one of fp32, int8, not 'int9'; did you mean "
-            "'int8'?");
+  EXPECT_EQ(
+      ErrorOf("quantization: {mode: int9}\n"),
+      "f.yaml:line 1: quantization.mode: must be one of fp32, int8, int4, not 'int9'; did you mean "
+      "'int8'?");
   EXPECT_EQ(ErrorOf("quantization:\n  mixed_precision:\n    max_float_fraction: 1.5\n"),
             "f.yaml:line 3: quantization.mixed_precision.max_float_fraction: must be a number from "
             "0 to 1, not '1.5'");
@@ -217,6 +218,72 @@ TEST(ParseConfig, AccuracyTargetsFitTheirMetric) {
             where + "metric top1 needs labels: set validation to data that has them");
 }
 
+TEST(ParseConfig, FourBitsHaveSettingsOfTheirOwn) {
+  const QuantizationConfig quantization = Parsed(R"(
+quantization:
+  mode: int4
+  bits: {weights: 4, activations: 8, bias: 32}
+  weights: {scheme: symmetric, granularity: "group:64", error_compensation: none, mixed_gain_db: 1,
+            expand: run}
+  algorithm_params: {gptq: {damping: 0.1}}
+  budget: {threads: 3}
+  layers: [{match: /head, mode: int4}]
+)")
+                                              .quantization;
+  EXPECT_EQ(quantization.mode, QuantizationMode::kInt4);
+  EXPECT_EQ(quantization.bits.weights, 4);
+  EXPECT_EQ(quantization.weights.scheme, WeightScheme::kSymmetric);
+  EXPECT_EQ(quantization.weights.granularity.kind, WeightGranularityConfig::Kind::kGroup);
+  EXPECT_EQ(quantization.weights.granularity.group, 64);
+  EXPECT_EQ(quantization.weights.mixed_gain_db, 1);
+  EXPECT_EQ(quantization.weights.expand, WeightExpansion::kRun);
+  EXPECT_EQ(quantization.weights.error_compensation, ErrorCompensation::kNone);
+  EXPECT_EQ(quantization.algorithm_params.gptq.damping, 0.1);
+  EXPECT_EQ(quantization.budget.threads, 3);
+  EXPECT_EQ(quantization.layers[0].mode, QuantizationMode::kInt4);
+  EXPECT_EQ(Parsed("quantization: {mode: int4, weights: {codebook: decision_tree}}")
+                .quantization.weights.codebook,
+            "decision_tree");
+  EXPECT_EQ(Parsed("quantization: {mode: int8, weights: {granularity: mixed}}")
+                .quantization.weights.granularity.kind,
+            WeightGranularityConfig::Kind::kMixed);
+}
+
+TEST(ParseConfig, SettingsOfWeightsMustAgree) {
+  const auto error = [](const std::string& keys) {
+    return ErrorOf(absl::StrCat("quantization: {", keys, "}"));
+  };
+  const std::string where = "f.yaml:line 1: quantization: ";
+  EXPECT_EQ(error("mode: int4, bits: {weights: 8}"),
+            where + "mode int4 needs bits.weights 4 (Q002)");
+  EXPECT_EQ(error("mode: int8, bits: {weights: 4}"),
+            where + "bits.weights 4 needs mode int4 (Q002)");
+  EXPECT_THAT(error("bits: {activations: 4}"), HasSubstr("bits.activations: must be one of 8"));
+  EXPECT_THAT(error("mode: int8, weights: {scheme: asymmetric}"),
+              HasSubstr("quantization: weights.scheme asymmetric needs 4 bits"));
+  EXPECT_EQ(error("mode: int8, weights: {scheme: asymmetric}, layers: [{match: a, mode: int4}]"),
+            "ok");
+  for (const char* group : {"16", "48", "2048"}) {
+    EXPECT_EQ(error(absl::StrCat("mode: int4, weights: {granularity: 'group:", group, "'}")),
+              absl::StrCat(where, "weights.granularity group:", group,
+                           " must be of a power of two from 32 to 1024 (Q004)"));
+  }
+  EXPECT_THAT(error("mode: int8, weights: {granularity: 'group:64'}"), HasSubstr("needs 4 bits"));
+  EXPECT_EQ(error("mode: fp32, weights: {granularity: 'group:64'}"), "ok");
+  for (const char* group : {"'group:x'", "'group:'", "group", "'group:-32'", "[64]"}) {
+    EXPECT_THAT(error(absl::StrCat("mode: int4, weights: {granularity: ", group, "}")),
+                HasSubstr("granularity: must be auto, per_channel, per_tensor, mixed or group:N"))
+        << group;
+  }
+  EXPECT_THAT(error("mode: int4, weights: {granularity: per_tensor}"),
+              HasSubstr("per_tensor needs 8 bits or a codebook"));
+  EXPECT_EQ(error("mode: int4, weights: {granularity: per_tensor, codebook: least_squares}"), "ok");
+  EXPECT_EQ(error("mode: int8, weights: {codebook: least_squares}"),
+            where + "weights.codebook least_squares needs 4 bits, mode int4 (Q005)");
+  EXPECT_EQ(error("mode: int4, weights: {codebook: least_squares, error_compensation: gptq}"),
+            where + "weights.codebook excludes error_compensation gptq (Q005)");
+}
+
 TEST(ParseConfig, SectionsAndListsMustBeThat) {
   EXPECT_EQ(
       ErrorOf("server: 8001\n"),
@@ -234,14 +301,15 @@ TEST(ParseConfig, SectionsAndListsMustBeThat) {
 TEST(ParseConfig, WhatIsPlannedIsRefusedAsSuch) {
   EXPECT_EQ(ErrorOf("quantization:\n  override_embedded: true\n"),
             "f.yaml:line 2: quantization.override_embedded: not supported in this version");
-  EXPECT_EQ(ErrorOf("models:\n- name: a\n  quantization: {weights: {scheme: symmetric}}\n"),
-            "f.yaml:line 3: models[0].quantization.weights.scheme: not supported in this version");
+  EXPECT_EQ(
+      ErrorOf("models:\n- name: a\n  quantization: {weights: {weighting: auto}}\n"),
+      "f.yaml:line 3: models[0].quantization.weights.weighting: not supported in this version");
   EXPECT_EQ(ErrorOf("quantization: {mode: bf16}\n"),
             "f.yaml:line 1: quantization.mode: 'bf16' is not supported in this version; must be "
-            "one of fp32, int8");
-  EXPECT_EQ(ErrorOf("quantization: {weights: {granularity: 'group:64'}}\n"),
-            "f.yaml:line 1: quantization.weights.granularity: 'group:64' is not supported in this "
-            "version; must be one of per_channel, per_tensor");
+            "one of fp32, int8, int4");
+  EXPECT_EQ(ErrorOf("quantization: {weights: {expand: float}}\n"),
+            "f.yaml:line 1: quantization.weights.expand: 'float' is not supported in this version; "
+            "must be one of load, run");
   EXPECT_EQ(ErrorOf("quantization: {layers: [{match: 'op:Conv'}]}\n"),
             "f.yaml:line 1: quantization.layers[0].match: 'op:Conv' is not supported in this "
             "version; must be a glob on node names such as /head/*");

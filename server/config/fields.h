@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "server/config/config.h"
 #include "server/config/field.h"
@@ -13,11 +14,17 @@ const Fields<ServerConfig>& ServerFields();
 const Fields<BatchingConfig>& BatchingFields();
 const Fields<ExecutionConfig>& ExecutionFields();
 const Fields<QuantizationConfig>& QuantizationFields();
+const Fields<BitsConfig>& BitsFields();
+const Fields<WeightQuantizationConfig>& WeightQuantizationFields();
 const Fields<LogConfig>& LogFields();
 const Fields<ModelConfig>& ModelFields();
 const Fields<Config>& ConfigFields();  // the top level
 
 // What is wrong with settings whose values are each of the right form, or "".
 std::string CheckQuantization(const QuantizationConfig& quantization);
+std::string CheckWeightQuantization(const QuantizationConfig& quantization);  // a part of it
+
+// What a user calls the range estimators, the default first.
+const std::vector<std::string>& RangeEstimatorNames();
 
 }  // namespace octet::server

@@ -5,41 +5,16 @@
 namespace octet::server {
 namespace {
 
-// Names of the range estimators, the default first.
-const std::vector<std::string>& RangeEstimators() {
-  static const auto* const kNames =
-      new std::vector<std::string>{"least_squares", "minmax",        "percentile",
-                                   "entropy",       "decision_tree", "histogram_equalization"};
-  return *kNames;
-}
-
 std::vector<std::string> RangeEstimatorsOrAuto() {
-  std::vector<std::string> names = RangeEstimators();
+  std::vector<std::string> names = RangeEstimatorNames();
   names.insert(names.begin(), "auto");
   return names;
 }
 
 ValueForm<QuantizationMode> Mode() {
-  return Choice<QuantizationMode>(
-      {{"fp32", QuantizationMode::kFloat32}, {"int8", QuantizationMode::kInt8}});
-}
-
-const Fields<WeightQuantizationConfig>& WeightFields() {
-  static const auto* const kFields = new Fields<WeightQuantizationConfig>{
-      Value("algorithm", &WeightQuantizationConfig::algorithm, Word(RangeEstimators()),
-            "How the range of the weights is chosen."),
-      Value("granularity", &WeightQuantizationConfig::granularity,
-            Choice<WeightGranularity>({{"per_channel", WeightGranularity::kPerChannel},
-                                       {"per_tensor", WeightGranularity::kPerTensor}}),
-            "One scale for each output channel, or one for the whole tensor."),
-      Value("range", &WeightQuantizationConfig::range,
-            Choice<WeightRange>({{"auto", WeightRange::kAuto},
-                                 {"full", WeightRange::kFull},
-                                 {"reduced", WeightRange::kReduced}}),
-            "Codes up to 127, or up to 63 as CPUs without VNNI need where their products would "
-            "saturate; auto looks at the CPU."),
-  };
-  return *kFields;
+  return Choice<QuantizationMode>({{"fp32", QuantizationMode::kFloat32},
+                                   {"int8", QuantizationMode::kInt8},
+                                   {"int4", QuantizationMode::kInt4}});
 }
 
 const Fields<ActivationQuantizationConfig>& ActivationFields() {
@@ -57,10 +32,19 @@ const Fields<ActivationQuantizationConfig>& ActivationFields() {
   return *kFields;
 }
 
+const Fields<GptqParameters>& GptqFields() {
+  static const auto* const kFields = new Fields<GptqParameters>{
+      Value("damping", &GptqParameters::damping, Real(0, 1),
+            "What is added to the diagonal of the inputs' second moments, as a share of its mean."),
+  };
+  return *kFields;
+}
+
 const Fields<AlgorithmParameters>& AlgorithmParameterFields() {
   static const auto* const kFields = new Fields<AlgorithmParameters>{
       Value("percentile", &AlgorithmParameters::percentile, Real(50, 100),
             "Share of the values, in percent, that the percentile algorithm keeps in range."),
+      Section("gptq", &AlgorithmParameters::gptq, GptqFields(), "Of error compensation."),
   };
   return *kFields;
 }
@@ -153,6 +137,8 @@ const Fields<BudgetConfig>& BudgetFields() {
       Value("seconds", &BudgetConfig::seconds, Real(0, 86'400),
             "Time for finding the layers that need more than int8; the best found by then is "
             "taken. 0: no search."),
+      Value("threads", &BudgetConfig::threads, IntegerOrAuto<int>(1024),
+            "Threads that quantize weights; auto: one per core, at most 4."),
   };
   return *kFields;
 }
@@ -209,7 +195,8 @@ const Fields<QuantizationConfig>& QuantizationFields() {
   using Q = QuantizationConfig;
   static const auto* const kFields = new Fields<Q>{
       Value("mode", &Q::mode, Mode(),
-            "fp32 serves models as they are; int8 quantizes them when they are loaded."),
+            "fp32 serves models as they are; int8 quantizes them when they are loaded; int4 stores "
+            "weights in 4 bits besides, and computes in 8."),
       Value("recipe", &Q::recipe,
             Choice<RecipeName>({{"auto", RecipeName::kAuto},
                                 {"cnn", RecipeName::kCnn},
@@ -220,7 +207,8 @@ const Fields<QuantizationConfig>& QuantizationFields() {
                                 {"none", RecipeName::kNone}}),
             "The kind of network, which decides what is `auto` below; auto looks at the network: "
             "transformers are smoothed, and their activations take their ranges token by token."),
-      Section("weights", &Q::weights, WeightFields(), "How weights become int8."),
+      Section("bits", &Q::bits, BitsFields(), "Widths, which follow from the mode."),
+      Section("weights", &Q::weights, WeightQuantizationFields(), "How weights become integers."),
       Section("activations", &Q::activations, ActivationFields(), "How activations become int8."),
       Section("algorithm_params", &Q::algorithm_params, AlgorithmParameterFields(),
               "Parameters of the algorithms."),
@@ -252,7 +240,7 @@ std::string CheckQuantization(const QuantizationConfig& quantization) {
       quantization.calibration.source == CalibrationSource::kDynamic) {
     return "activations.timing static needs data, but calibration.source is dynamic";
   }
-  return "";
+  return CheckWeightQuantization(quantization);
 }
 
 }  // namespace octet::server

@@ -75,6 +75,50 @@ std::optional<runtime::Recipe> ToRecipe(RecipeName name) {
   return std::nullopt;
 }
 
+runtime::LayerMode ToLayerMode(QuantizationMode mode) {
+  switch (mode) {
+    case QuantizationMode::kInt8:
+      return runtime::LayerMode::kInt8;
+    case QuantizationMode::kInt4:
+      return runtime::LayerMode::kInt4;
+    case QuantizationMode::kFloat32:
+      break;
+  }
+  return runtime::LayerMode::kFloat32;
+}
+
+// Threads for the weights; more than a few would be felt by what is served meanwhile.
+constexpr int kMostThreads = 4;
+
+void SetWeights(const QuantizationConfig& config, runtime::QuantizeOptions& options) {
+  using Granularity = WeightGranularityConfig::Kind;
+  using Compensation = runtime::QuantizeOptions::FourBits::Compensation;
+  const WeightQuantizationConfig& weights = config.weights;
+  options.mode = ToLayerMode(config.mode);
+  options.threads =
+      config.budget.threads > 0 ? config.budget.threads : std::min(UsableCores(), kMostThreads);
+  options.per_channel = weights.granularity.kind != Granularity::kPerTensor;
+  if (weights.granularity.kind == Granularity::kMixed) {
+    options.least_channel_gain_db = weights.mixed_gain_db;
+  }
+  runtime::QuantizeOptions::FourBits& four_bits = options.four_bits;
+  const bool codebook = weights.codebook != "none";
+  if (codebook) four_bits.codebook = weights.codebook;
+  four_bits.symmetric = weights.scheme == WeightScheme::kSymmetric;
+  four_bits.one_table = weights.granularity.kind == Granularity::kPerTensor;
+  if (weights.granularity.kind == Granularity::kGroup) {
+    four_bits.group = weights.granularity.group;
+  } else if (codebook || weights.granularity.kind == Granularity::kPerChannel) {
+    four_bits.group = 0;
+  }
+  four_bits.expand_at_run = weights.expand == WeightExpansion::kRun;
+  four_bits.damping = config.algorithm_params.gptq.damping;
+  four_bits.compensation =
+      weights.error_compensation == ErrorCompensation::kGptq   ? Compensation::kGptq
+      : weights.error_compensation == ErrorCompensation::kNone ? Compensation::kNone
+                                                               : Compensation::kAuto;
+}
+
 runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   runtime::QuantizeOptions options;
   options.weight_algorithm = EstimatorName(config.weights.algorithm);
@@ -86,7 +130,7 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
                    : config.activations.timing == ActivationTiming::kDynamic ? Timing::kDynamic
                                                                              : Timing::kAuto;
   options.recipe = ToRecipe(config.recipe);
-  options.per_channel = config.weights.granularity == WeightGranularity::kPerChannel;
+  SetWeights(config, options);
   using Range = runtime::QuantizeOptions::WeightRange;
   options.weight_range = config.weights.range == WeightRange::kFull      ? Range::kFull
                          : config.weights.range == WeightRange::kReduced ? Range::kReduced
@@ -94,6 +138,7 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.percentile = config.algorithm_params.percentile;
   options.zero_non_finite = config.on_nan == NotANumberPolicy::kZero;
   options.accuracy = ToTarget(config.accuracy);
+  options.target_is_set = config.accuracy.target.value || config.accuracy.target.max_drop;
   options.on_fail = ToOnFail(config.accuracy.on_fail);
   options.search_seconds = config.budget.seconds;
   options.max_float_fraction = config.mixed_precision.max_float_fraction;
@@ -109,7 +154,7 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
                                                          : Correction::kAuto;
   if (smooth.alpha > 0) options.smoothing_alpha = smooth.alpha;
   for (const LayerRule& rule : config.layers) {
-    options.layers.push_back({rule.match, rule.mode == QuantizationMode::kInt8});
+    options.layers.push_back({rule.match, ToLayerMode(rule.mode)});
   }
   return options;
 }
@@ -137,7 +182,7 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
   const QuantizationConfig& quantization = model.quantization;
   return {.max_batch_size = model.batching.max_batch_size,
           .threads = threads,
-          .int8 = quantization.mode == QuantizationMode::kInt8,
+          .int8 = quantization.mode != QuantizationMode::kFloat32,
           .calibration_path = quantization.calibration.path,
           .dynamic = quantization.calibration.source == CalibrationSource::kDynamic,
           .samples_required = quantization.calibration.source == CalibrationSource::kDataset ||

@@ -127,7 +127,7 @@ void PrintModels(Server& server, Console& console) {
     console.out << absl::StrFormat(
         "  %s/%d  %s%s  weights %d of %d bytes  loaded in %.2f s\n", servable->name(),
         servable->version(), summary.mode,
-        summary.mode == "int8"
+        !summary.calibration.empty()
             ? absl::StrFormat(" (%s, %.0f %% of MACs%s, accuracy target %s)", summary.calibration,
                               100 * summary.int8_mac_share,
                               summary.output_sqnr_db == 0 ? ""

@@ -46,7 +46,7 @@ class Result:
 def run(model: Path, samples: Feeds, mode: str = "fp32", calibration: Feeds | None = None,
         batches: Sequence[int] = (1, 8), options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None) -> Result:  # fmt: skip
-    """mode is fp32, int8 (static; needs calibration) or dynamic.
+    """mode is fp32, int8 or int4 (static; they need calibration) or dynamic.
 
     Raises RuntimeError with what the program says when it fails.
     """

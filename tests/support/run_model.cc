@@ -1,12 +1,13 @@
 // Serves a model in process and writes its outputs, for scripts that judge them.
 //
-//   run_model MODEL SAMPLES.npz OUTPUT_FOLDER [--int8 | --dynamic] [--calibration PATH]
-//             [--batches 1,8] [--all-int8] [--reduced-weights]
+//   run_model MODEL SAMPLES.npz OUTPUT_FOLDER [--int8 | --dynamic | --int4] [--calibration PATH]
+//             [--batches 1,8] [--all-int8] [--reduced-weights] [--weights ALGORITHM]
+//             [--group N] [--codebook ALGORITHM] [--no-gptq] [--expand-run]
 //
 // The samples go through as the server's do: loaded by LoadModel(), each sample a caller of its
 // own, as many callers to a run as the batch size says. --all-int8 keeps every layer in int8,
 // whatever that does to the outputs: for models of random weights. --reduced-weights limits weight
-// codes to what every processor multiplies exactly.
+// codes to what every processor multiplies exactly. The last four are of 4-bit weights.
 //
 // OUTPUT_FOLDER/BATCH_INDEX.bin gets the rows of one output, one caller after the other; the
 // standard output gets what scripts read, "KEY VALUE" a line, and for each file
@@ -36,12 +37,46 @@ struct Arguments {
   runtime::LoadOptions options;
 };
 
+// Options of 4-bit weights and those that have one more word, `value`; how many words they took.
+absl::StatusOr<size_t> ParseWeights(const std::string& word, const std::string& value,
+                                    runtime::QuantizeOptions& options) {
+  if (word == "--no-gptq") {
+    options.four_bits.compensation = runtime::QuantizeOptions::FourBits::Compensation::kNone;
+    return 1;
+  }
+  if (word == "--expand-run") {
+    options.four_bits.expand_at_run = true;
+    return 1;
+  }
+  if (word == "--weights") {
+    options.weight_algorithm = value;
+    return 2;
+  }
+  if (word == "--codebook") {
+    options.four_bits.codebook = value;
+    return 2;
+  }
+  if (word != "--group") return 0;
+  if (!absl::SimpleAtoi(value, &options.four_bits.group) || options.four_bits.group < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("--group: ", value, " is no group size"));
+  }
+  return 2;
+}
+
 absl::StatusOr<Arguments> Parse(const std::vector<std::string>& words) {
   Arguments arguments;
   std::vector<std::string> paths;
   for (size_t i = 0; i < words.size(); ++i) {
     runtime::LoadOptions& options = arguments.options;
-    if (words[i] == "--int8") {
+    const std::string value = i + 1 < words.size() ? words[i + 1] : "";
+    OCTET_ASSIGN_OR_RETURN(const size_t taken, ParseWeights(words[i], value, options.quantization));
+    if (taken > 0) {
+      i += taken - 1;
+    } else if (words[i] == "--int4") {
+      options.int8 = options.samples_required = true;
+      options.quantization.mode = runtime::LayerMode::kInt4;
+      options.quantization.target_is_set = false;
+    } else if (words[i] == "--int8") {
       options.int8 = options.samples_required = true;
     } else if (words[i] == "--dynamic") {
       options.int8 = options.dynamic = true;

@@ -1,0 +1,126 @@
+#include "runtime/layer_list.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "graph/infer.h"
+
+namespace octet::runtime {
+namespace {
+
+using graph::NodeId;
+using quant::Precision;
+
+constexpr int64_t kLeastDepthAmongConvolutions = 256;
+// From here on 4 bits cost little.
+constexpr int64_t kManyWeights = 300'000'000;
+
+// Of a layer that has samples to take ranges from.
+bool IsDynamic(const graph::Node& layer, const QuantizeOptions& options, Recipe recipe) {
+  using Timing = QuantizeOptions::Timing;
+  const bool by_token = layer.op != "Conv" && TakesRangesByToken(recipe);
+  return options.timing == Timing::kDynamic || (options.timing == Timing::kAuto && by_token);
+}
+
+}  // namespace
+
+const QuantizeOptions::LayerRule* RuleFor(const QuantizeOptions& options, const std::string& name) {
+  for (const QuantizeOptions::LayerRule& rule : options.layers) {
+    if (fnmatch(rule.pattern.c_str(), name.c_str(), 0) == 0) return &rule;
+  }
+  return nullptr;
+}
+
+Precision PrecisionOf(LayerMode mode, bool dynamic) {
+  switch (mode) {
+    case LayerMode::kInt8:
+      return dynamic ? Precision::kInt8Dynamic : Precision::kInt8;
+    case LayerMode::kInt4:
+      return dynamic ? Precision::kInt4Dynamic : Precision::kInt4;
+    default:
+      return Precision::kFloat32;
+  }
+}
+
+absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
+                                     std::span<const Shape> example_shapes,
+                                     const QuantizeOptions& options, Recipe recipe,
+                                     bool has_samples) {
+  LayerList list;
+  OCTET_ASSIGN_OR_RETURN(list.nodes, quant::QuantizableLayers(graph));
+  OCTET_ASSIGN_OR_RETURN(const graph::Inference inference, graph::Infer(graph, example_shapes));
+  for (const NodeId id : list.nodes) {
+    const graph::Node& node = graph.node(id);
+    const Shape& weight = graph.value(node.inputs[1]).type.shape;
+    const int axis = quant::WeightAxis(node, weight);
+    const Shape& output = inference.types[static_cast<size_t>(node.outputs[0])].shape;
+    LayerReport layer{.node = node.name,
+                      .op = node.op,
+                      .weight_shape = weight,
+                      .macs = ElementCount(output) * (ElementCount(weight) / weight[axis])};
+    LayerMode mode = options.mode;
+    if (const auto* rule = RuleFor(options, node.name)) {
+      mode = rule->mode;
+      layer.reason = "configured";
+    } else if (mode == LayerMode::kInt4) {
+      layer.reason = WhyNotFourBits(graph, id);
+      if (!layer.reason.empty()) mode = LayerMode::kInt8;
+    }
+    layer.precision = PrecisionOf(mode, !has_samples || IsDynamic(node, options, recipe));
+    list.reports.push_back(std::move(layer));
+  }
+  return list;
+}
+
+bool AnyFourBits(const std::vector<LayerReport>& layers) {
+  return std::any_of(layers.begin(), layers.end(), [](const LayerReport& layer) {
+    return quant::HasFourBitWeights(layer.precision);
+  });
+}
+
+std::vector<std::string> FourBitWarnings(const std::vector<LayerReport>& layers,
+                                         const QuantizeOptions& options, bool calibrated) {
+  std::vector<std::string> warnings;
+  if (!AnyFourBits(layers)) {
+    if (options.mode == LayerMode::kInt4) {
+      warnings.push_back("int4: the model has no layer that 4 bits are for, all are int8");
+    }
+    return warnings;
+  }
+  using Compensation = QuantizeOptions::FourBits::Compensation;
+  if (options.four_bits.compensation == Compensation::kGptq && !calibrated) {
+    warnings.push_back(
+        "error_compensation gptq needs calibration data, and there is none: 4-bit weights are "
+        "rounded without it");
+  }
+  int64_t weights = 0;
+  for (const LayerReport& layer : layers) weights += ElementCount(layer.weight_shape);
+  if (!options.target_is_set && weights < kManyWeights) {
+    warnings.push_back(absl::StrCat(
+        "int4 without accuracy.target: networks of fewer than 300 million weights (this one has ",
+        weights, ") lose visibly in 4 bits; with a target, layers go back to 8 until it holds"));
+  }
+  return warnings;
+}
+
+std::string WhyNotFourBits(const graph::Graph& graph, NodeId layer) {
+  const graph::Node& node = graph.node(layer);
+  const Shape& weight = graph.value(node.inputs[1]).type.shape;
+  if (node.op == "Conv") {
+    if (node.Int("group", 1) != 1) return "8 bits: a convolution in groups";
+    if (std::any_of(weight.begin() + 2, weight.end(), [](int64_t dim) { return dim != 1; })) {
+      return "8 bits: a convolution of several pixels";
+    }
+  } else if (graph.NodesOfType("Conv").empty()) {
+    return "";
+  }
+  const int64_t depth = ElementCount(weight) / weight[quant::WeightAxis(node, weight)];
+  if (depth >= kLeastDepthAmongConvolutions) return "";
+  return absl::StrCat("8 bits: ", depth, " inputs, 4 bits are for ", kLeastDepthAmongConvolutions,
+                      " and more in networks with convolutions");
+}
+
+}  // namespace octet::runtime

@@ -1,0 +1,47 @@
+// The layers of a network that can be quantized, and the precision that each starts with: by rule,
+// by mode, and by what 4 bits are for.
+
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "quant/selection.h"
+#include "runtime/quantize_model.h"
+#include "runtime/recipe.h"
+
+namespace octet::runtime {
+
+struct LayerList {
+  std::vector<graph::NodeId> nodes;  // in topological order
+  std::vector<LayerReport> reports;  // what is known before anything is quantized
+};
+
+// `has_samples`: for ranges of activations. Errors are those of shape inference.
+absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
+                                     std::span<const Shape> example_shapes,
+                                     const QuantizeOptions& options, Recipe recipe,
+                                     bool has_samples);
+
+// The rule for a layer of this name; null if there is none.
+const QuantizeOptions::LayerRule* RuleFor(const QuantizeOptions& options, const std::string& name);
+
+// `dynamic`: activations are quantized at run time.
+quant::Precision PrecisionOf(LayerMode mode, bool dynamic);
+
+// Whether any layer has 4-bit weights.
+bool AnyFourBits(const std::vector<LayerReport>& layers);
+
+// What a user who asked for 4 bits should know.
+std::vector<std::string> FourBitWarnings(const std::vector<LayerReport>& layers,
+                                         const QuantizeOptions& options, bool calibrated);
+
+// Why a layer is not one of those that 4 bits are for, unless it is asked for by name: in networks
+// with convolutions they are for matrix products and 1x1 convolutions of at least 256 inputs.
+// Empty if it is.
+std::string WhyNotFourBits(const graph::Graph& graph, graph::NodeId layer);
+
+}  // namespace octet::runtime

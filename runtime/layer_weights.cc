@@ -1,0 +1,287 @@
+#include "runtime/layer_weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "kernels/cpu.h"
+#include "runtime/parallel.h"
+#include "runtime/quantize_model.h"
+
+namespace octet::runtime {
+namespace {
+
+using graph::NodeId;
+using quant::Precision;
+
+// Of Hessians that exist at a time.
+constexpr int64_t kMostHessianBytes = int64_t{256} << 20;
+
+quant::Grid EightBitGrid(const QuantizeOptions& options) {
+  using Range = QuantizeOptions::WeightRange;
+  const bool reduced = options.weight_range == Range::kReduced ||
+                       (options.weight_range == Range::kAuto && !kernels::HasVnni());
+  return reduced ? quant::kSymmetricInt7 : quant::kSymmetricInt8;
+}
+
+quant::FourBitOptions ToFourBitOptions(const QuantizeOptions& options) {
+  quant::FourBitOptions result{.symmetric = options.four_bits.symmetric,
+                               .group = options.four_bits.group,
+                               .codebook = options.four_bits.codebook,
+                               .one_table = options.four_bits.one_table,
+                               .estimator = options.weight_algorithm,
+                               .damping = options.four_bits.damping};
+  result.estimator_options.percentile = options.percentile;
+  return result;
+}
+
+// Of what Hessians of these inputs take.
+int64_t HessianBytes(const std::vector<ProductInput>& inputs) {
+  int64_t bytes = 0;
+  for (const ProductInput& input : inputs) bytes += 8 * input.columns * (input.columns + 128);
+  return bytes;
+}
+
+// The inputs, each once.
+std::vector<ProductInput> Union(std::vector<ProductInput> a, const std::vector<ProductInput>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  std::sort(a.begin(), a.end());
+  a.erase(std::unique(a.begin(), a.end()), a.end());
+  return a;
+}
+
+std::string DescribeGain(const quant::QuantizedWeights& weights) {
+  if (!weights.channel_gain_db) return "";
+  if (weights.params.axis) {
+    return absl::StrFormat("a scale per channel gains %.1f dB", *weights.channel_gain_db);
+  }
+  return absl::StrFormat("one scale: a scale per channel would gain %.1f dB only",
+                         std::max(*weights.channel_gain_db, 0.0));
+}
+
+}  // namespace
+
+absl::Status LayerWeights::Quantize(const quant::LayerPrecisions& precisions) {
+  std::vector<Task> eight, four;
+  for (Task& task : MissingTasks(precisions)) {
+    (quant::HasFourBitWeights(task.precision) ? four : eight).push_back(std::move(task));
+  }
+  OCTET_RETURN_IF_ERROR(QuantizeEightBits(eight));
+  return QuantizeFourBits(four);
+}
+
+const Tensor& LayerWeights::Weight(NodeId layer) const {
+  return *graph_.value(graph_.node(layer).inputs[1]).constant;
+}
+
+std::vector<LayerWeights::Task> LayerWeights::MissingTasks(
+    const quant::LayerPrecisions& precisions) const {
+  std::vector<Task> tasks;
+  std::map<std::pair<uint64_t, bool>, size_t> known;
+  for (const auto& [layer, precision] : precisions) {
+    if (precision == Precision::kFloat32) continue;
+    const uint64_t id = Weight(layer).id();
+    const bool four = quant::HasFourBitWeights(precision);
+    if (four ? four_bits_.contains(id) : eight_bits_.contains(id)) continue;
+    const auto [found, added] = known.try_emplace({id, four}, tasks.size());
+    if (added) tasks.push_back({.precision = precision});
+    tasks[found->second].layers.push_back(layer);
+  }
+  return tasks;
+}
+
+void LayerWeights::Progress(size_t done, size_t count) const {
+  if (options_.progress) {
+    options_.progress("quantize weights", absl::StrCat(done, " of ", count));
+  }
+}
+
+absl::Status LayerWeights::QuantizeEightBits(const std::vector<Task>& tasks) {
+  std::vector<quant::QuantizedWeights> results(tasks.size());
+  const auto quantize = [&](size_t i) -> absl::Status {
+    const graph::Node& node = graph_.node(tasks[i].layers[0]);
+    const Tensor& weight = Weight(tasks[i].layers[0]);
+    quant::WeightOptions options{.estimator = options_.weight_algorithm,
+                                 .grid = EightBitGrid(options_),
+                                 .zero_non_finite = options_.zero_non_finite};
+    options.estimator_options.percentile = options_.percentile;
+    if (options_.per_channel) {
+      options.axis = quant::WeightAxis(node, weight.shape());
+      options.least_channel_gain_db = options_.least_channel_gain_db;
+    }
+    absl::StatusOr<quant::QuantizedWeights> quantized =
+        quant::QuantizeWeights(weight.view(), options);
+    if (!quantized.ok()) {
+      return Annotate(quantized.status(), absl::StrCat("weights of node ", node.name));
+    }
+    results[i] = *std::move(quantized);
+    return absl::OkStatus();
+  };
+  OCTET_RETURN_IF_ERROR(ParallelFor(options_.threads, tasks.size(), quantize,
+                                    [&](size_t done) { Progress(done, tasks.size()); }));
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    eight_bits_.emplace(Weight(tasks[i].layers[0]).id(), std::move(results[i]));
+  }
+  return absl::OkStatus();
+}
+
+bool LayerWeights::WantsGptq() const {
+  using Compensation = QuantizeOptions::FourBits::Compensation;
+  return options_.four_bits.compensation != Compensation::kNone &&
+         options_.four_bits.codebook.empty() && !samples_.empty();
+}
+
+// Of all layers of the task, or none: error feedback has to know all that the weights meet.
+std::vector<ProductInput> LayerWeights::InputsOf(const Task& task) const {
+  std::vector<ProductInput> inputs;
+  for (const NodeId layer : task.layers) {
+    const std::optional<ProductInput> input = ProductInputOf(graph_, layer);
+    if (!input) return {};
+    inputs = Union(std::move(inputs), {*input});
+  }
+  return inputs;
+}
+
+// In groups whose Hessians fit the memory; each costs a run of the network per sample.
+absl::Status LayerWeights::QuantizeFourBits(const std::vector<Task>& tasks) {
+  size_t begin = 0;
+  while (begin < tasks.size()) {
+    size_t end = begin;
+    std::vector<ProductInput> inputs;
+    for (; end < tasks.size(); ++end) {
+      std::vector<ProductInput> more = inputs;
+      if (WantsGptq()) more = Union(std::move(more), InputsOf(tasks[end]));
+      if (end > begin && HessianBytes(more) > kMostHessianBytes) break;
+      inputs = std::move(more);
+    }
+    OCTET_RETURN_IF_ERROR(QuantizeFourBits(std::span(tasks).subspan(begin, end - begin), inputs));
+    begin = end;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LayerWeights::QuantizeFourBits(std::span<const Task> tasks,
+                                            const std::vector<ProductInput>& inputs) {
+  std::vector<quant::Hessian> hessians;
+  if (!inputs.empty()) {
+    if (options_.progress) {
+      options_.progress("observe layers", absl::StrCat(inputs.size(), " inputs for GPTQ"));
+    }
+    OCTET_ASSIGN_OR_RETURN(hessians,
+                           CollectHessians(graph_, inputs, samples_, *floats_, options_.threads));
+  }
+  const auto hessian_of = [&](const ProductInput& input) -> const quant::Hessian& {
+    return hessians[static_cast<size_t>(std::lower_bound(inputs.begin(), inputs.end(), input) -
+                                        inputs.begin())];
+  };
+  std::vector<quant::FourBitWeights> results(tasks.size());
+  const auto quantize = [&](size_t i) -> absl::Status {
+    const std::vector<ProductInput> read =
+        inputs.empty() ? std::vector<ProductInput>() : InputsOf(tasks[i]);
+    std::optional<quant::Hessian> sum;
+    if (read.size() > 1) sum.emplace(hessian_of(read[0]));
+    for (size_t k = 1; k < read.size(); ++k) {
+      OCTET_RETURN_IF_ERROR(sum->Merge(hessian_of(read[k])));
+    }
+    const quant::Hessian* const hessian = sum            ? &*sum
+                                          : read.empty() ? nullptr
+                                                         : &hessian_of(read[0]);
+    absl::StatusOr<quant::FourBitWeights> quantized = FourBits(tasks[i], hessian);
+    if (!quantized.ok()) {
+      const std::string& name = graph_.node(tasks[i].layers[0]).name;
+      return Annotate(quantized.status(), absl::StrCat("weights of node ", name));
+    }
+    results[i] = *std::move(quantized);
+    return absl::OkStatus();
+  };
+  OCTET_RETURN_IF_ERROR(ParallelFor(options_.threads, tasks.size(), quantize,
+                                    [&](size_t done) { Progress(done, tasks.size()); }));
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    four_bits_.emplace(Weight(tasks[i].layers[0]).id(), std::move(results[i]));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<quant::FourBitWeights> LayerWeights::FourBits(const Task& task,
+                                                             const quant::Hessian* hessian) const {
+  Tensor weight = Weight(task.layers[0]);
+  const int axis = quant::WeightAxis(graph_.node(task.layers[0]), weight.shape());
+  if (options_.zero_non_finite) {
+    std::vector<float> finite(weight.As<float>().begin(), weight.As<float>().end());
+    std::replace_if(
+        finite.begin(), finite.end(), [](float value) { return !std::isfinite(value); }, 0.0f);
+    weight = Tensor::Of<float>(weight.shape(), finite);
+  }
+  OCTET_ASSIGN_OR_RETURN(const quant::WeightRows rows, quant::RowsOf(weight.view(), axis));
+  OCTET_ASSIGN_OR_RETURN(quant::FourBitWeights result,
+                         quant::QuantizeToFourBits(rows, hessian, ToFourBitOptions(options_)));
+  OCTET_ASSIGN_OR_RETURN(result.int8, quant::Int8Weights(result.stored, rows, weight.shape(), axis,
+                                                         EightBitGrid(options_)));
+  const bool products = std::all_of(task.layers.begin(), task.layers.end(),
+                                    [&](NodeId layer) { return graph_.node(layer).op != "Conv"; });
+  if (options_.four_bits.expand_at_run && products) {
+    OCTET_RETURN_IF_ERROR(quant::PackForRunTime(result));
+  }
+  return result;
+}
+
+quant::WeightsById LayerWeights::For(const quant::LayerPrecisions& precisions) const {
+  quant::WeightsById result;
+  for (const auto& [layer, precision] : precisions) {
+    const uint64_t id = Weight(layer).id();
+    if (const auto four = four_bits_.find(id);
+        quant::HasFourBitWeights(precision) && four != four_bits_.end()) {
+      result.emplace(id, four->second.int8);
+    } else if (const auto eight = eight_bits_.find(id); eight != eight_bits_.end()) {
+      result.emplace(id, eight->second);
+    }
+  }
+  return result;
+}
+
+void LayerWeights::Describe(NodeId layer, Precision precision, LayerReport& report) const {
+  const Tensor& weight = Weight(layer);
+  report.bytes_before = report.bytes_after = report.bytes_resident = weight.byte_size();
+  report.weights = {.bits = 32, .format = "f32"};
+  const auto resident = [](const quant::QuantizedWeights& weights) {
+    return weights.codes.byte_size() + weights.params.scales.size() * sizeof(float);
+  };
+  const auto four = four_bits_.find(weight.id());
+  if (quant::HasFourBitWeights(precision) && four != four_bits_.end()) {
+    const quant::FourBitWeights& found = four->second;
+    const std::string& codebook = options_.four_bits.codebook;
+    report.weights = {.bits = 4,
+                      .format = found.format,
+                      .algorithm = codebook.empty() ? options_.weight_algorithm : codebook,
+                      .gptq = found.gptq};
+    if (WantsGptq() && !found.gptq) report.weights.note = "without GPTQ: not a matrix product";
+    report.weights.expand = found.packed ? "run" : "load";
+    if (options_.four_bits.expand_at_run && !found.packed) {
+      report.weights.note =
+          absl::StrCat(report.weights.note, report.weights.note.empty() ? "" : "; ",
+                       "expanded when loaded: not a matrix product");
+    }
+    report.weight_sqnr_db = found.int8.sqnr_db;
+    report.bytes_after = found.stored.bytes();
+    report.bytes_resident =
+        found.packed ? found.stored.bytes() + found.int8.params.scales.size() * sizeof(float)
+                     : resident(found.int8);
+    return;
+  }
+  const auto eight = eight_bits_.find(weight.id());
+  if (eight == eight_bits_.end()) return;
+  report.weight_sqnr_db = eight->second.sqnr_db;
+  if (precision == Precision::kFloat32) return;
+  report.weights = {.bits = 8,
+                    .format = eight->second.params.axis ? "s8c" : "s8t",
+                    .algorithm = options_.weight_algorithm,
+                    .note = DescribeGain(eight->second)};
+  report.bytes_after = report.bytes_resident = resident(eight->second);
+}
+
+}  // namespace octet::runtime

@@ -1,0 +1,78 @@
+// The weights of a network's layers as integers, in 8 bits and in 4, made when a precision needs
+// them and kept for all attempts.
+
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "kernels/weight_cache.h"
+#include "quant/four_bits.h"
+#include "quant/rewrite.h"
+#include "quant/selection.h"
+#include "runtime/evaluate.h"
+#include "runtime/layer_inputs.h"
+
+namespace octet::runtime {
+
+struct LayerReport;
+struct QuantizeOptions;
+
+// Not thread-safe. `graph` and `options` outlive it.
+class LayerWeights {
+ public:
+  LayerWeights(const graph::Graph& graph, const QuantizeOptions& options)
+      : graph_(graph), options_(options) {}
+
+  // Samples that error feedback may take the layers' inputs from; they and `floats`, packed weights
+  // of the float graph, outlive this.
+  void CalibrateWith(Samples samples, kernels::WeightCache& floats) {
+    samples_ = samples;
+    floats_ = &floats;
+  }
+
+  // Makes what these precisions need and is not there yet, on options.threads threads; the result
+  // does not depend on how many. InvalidArgument, naming the layer, for weights that are not
+  // finite.
+  absl::Status Quantize(const quant::LayerPrecisions& precisions);
+
+  const quant::WeightsById& eight_bits() const { return eight_bits_; }
+  const quant::FourBitWeightsById& four_bits() const { return four_bits_; }
+
+  // Of each layer that is quantized, in 8 bits, as products are computed with them.
+  quant::WeightsById For(const quant::LayerPrecisions& precisions) const;
+
+  // Fills in what is known of a layer's weights in this precision.
+  void Describe(graph::NodeId layer, quant::Precision precision, LayerReport& report) const;
+
+ private:
+  // A constant, and the layers that multiply by it.
+  struct Task {
+    std::vector<graph::NodeId> layers;
+    quant::Precision precision{};
+  };
+
+  const Tensor& Weight(graph::NodeId layer) const;
+  std::vector<Task> MissingTasks(const quant::LayerPrecisions& precisions) const;
+  absl::Status QuantizeEightBits(const std::vector<Task>& tasks);
+  absl::Status QuantizeFourBits(const std::vector<Task>& tasks);
+  absl::Status QuantizeFourBits(std::span<const Task> tasks,
+                                const std::vector<ProductInput>& inputs);
+  absl::StatusOr<quant::FourBitWeights> FourBits(const Task& task,
+                                                 const quant::Hessian* hessian) const;
+  std::vector<ProductInput> InputsOf(const Task& task) const;
+  bool WantsGptq() const;
+  void Progress(size_t done, size_t count) const;
+
+  const graph::Graph& graph_;
+  const QuantizeOptions& options_;
+  Samples samples_;
+  kernels::WeightCache* floats_ = nullptr;
+  quant::WeightsById eight_bits_;
+  quant::FourBitWeightsById four_bits_;
+};
+
+}  // namespace octet::runtime

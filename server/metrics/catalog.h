@@ -152,10 +152,11 @@ inline constexpr MetricDef kScratchpadBytes{.type = MetricDef::Type::kGauge,
                                             .help = "Temporary memory of kernels, all streams.",
                                             .labels = metric_labels::kModel};
 
-inline constexpr MetricDef kModelInfo{.type = MetricDef::Type::kGauge,
-                                      .name = "octet_model_info",
-                                      .help = "1 for every served model; mode is fp32, int8 or int4.",
-                                      .labels = metric_labels::kModelMode};
+inline constexpr MetricDef kModelInfo{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_info",
+    .help = "1 for every served model; mode is fp32, int8 or int4.",
+    .labels = metric_labels::kModelMode};
 
 inline constexpr MetricDef kSwaps{
     .type = MetricDef::Type::kCounter,

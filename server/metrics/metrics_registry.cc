@@ -151,12 +151,21 @@ struct ModelMetrics::Handles {
   prometheus::Counter& swaps_ok = families.swaps.Add(LabelsOf(kSwaps, {model, version, "ok"}));
   prometheus::Counter& swaps_failed =
       families.swaps.Add(LabelsOf(kSwaps, {model, version, "failed"}));
+  // A counter whose count is somebody else's, who begins again at 0 when a successor takes over.
+  struct CountedElsewhere {
+    prometheus::Counter* counter;
+    double seen = 0;
+
+    void Advance(double count) {
+      counter->Increment(count < seen ? count : count - seen);
+      seen = count;
+    }
+  };
+
   // There while requests are compared with float32; a successor may end or begin that. Guarded by
   // the registry's mutex.
   struct ShadowSeries {
-    prometheus::Counter* compared;
-    prometheus::Counter* passed_over;
-    prometheus::Counter* failed;
+    CountedElsewhere compared, passed_over, failed;
     prometheus::Gauge* weight_bytes;
     prometheus::Gauge* output_sqnr = nullptr;
     prometheus::Gauge* agreement = nullptr;
@@ -167,20 +176,16 @@ struct ModelMetrics::Handles {
     if (!values) return RemoveShadow();
     if (!shadow) {
       const auto counter = [&](absl::string_view result) {
-        return &families.shadow_requests.Add(LabelsOf(kShadowRequests, {model, version, result}));
+        return CountedElsewhere{
+            &families.shadow_requests.Add(LabelsOf(kShadowRequests, {model, version, result}))};
       };
       shadow = ShadowSeries{
           counter("compared"), counter("passed_over"), counter("failed"),
           &families.weight_bytes.Add(LabelsOf(kWeightBytes, {model, version, "shadow"}))};
     }
-    // Counters of a successor begin again at 0; the series goes on from there.
-    const auto advance = [](prometheus::Counter& counter, double value) {
-      if (value < counter.Value()) counter.Reset();
-      counter.Increment(value - counter.Value());
-    };
-    advance(*shadow->compared, values->compared);
-    advance(*shadow->passed_over, values->passed_over);
-    advance(*shadow->failed, values->failed);
+    shadow->compared.Advance(values->compared);
+    shadow->passed_over.Advance(values->passed_over);
+    shadow->failed.Advance(values->failed);
     shadow->weight_bytes->Set(values->weight_bytes);
     SetIf(families.shadow_sqnr, values->output_sqnr_db, shadow->output_sqnr);
     SetIf(families.shadow_agreement, values->agreement, shadow->agreement);
@@ -188,9 +193,9 @@ struct ModelMetrics::Handles {
 
   void RemoveShadow() {
     if (!shadow) return;
-    families.shadow_requests.Remove(shadow->compared);
-    families.shadow_requests.Remove(shadow->passed_over);
-    families.shadow_requests.Remove(shadow->failed);
+    families.shadow_requests.Remove(shadow->compared.counter);
+    families.shadow_requests.Remove(shadow->passed_over.counter);
+    families.shadow_requests.Remove(shadow->failed.counter);
     families.weight_bytes.Remove(shadow->weight_bytes);
     SetIf(families.shadow_sqnr, std::nullopt, shadow->output_sqnr);
     SetIf(families.shadow_agreement, std::nullopt, shadow->agreement);

@@ -16,7 +16,13 @@ ModelGauges Gauges() {
           .float32_weight_bytes = 4000,
           .served_weight_bytes = 1000,
           .arena_bytes = 300,
-          .scratchpad_bytes = 20};
+          .scratchpad_bytes = 20,
+          .shadow = ModelGauges::Shadow{.compared = 5,
+                                        .passed_over = 2,
+                                        .failed = 1,
+                                        .output_sqnr_db = 24.5,
+                                        .agreement = 0.75,
+                                        .weight_bytes = 4000}};
 }
 
 LoadedModel Loaded() {
@@ -28,6 +34,28 @@ LoadedModel Loaded() {
           .accuracy_target = 0.99,
           .accuracy = 0.995,
           .output_sqnr_db = 23};
+}
+
+TEST(MetricsRegistryTest, ShadowSeriesComeAndGoAndNeverCountBackwards) {
+  MetricsRegistry registry;
+  const auto model = registry.AddModel("digits", "1");
+  const auto with = [&](std::optional<ModelGauges::Shadow> shadow) {
+    model->Attach(nullptr, [shadow] { return ModelGauges{.shadow = shadow}; });
+    return registry.Scrape();
+  };
+  const std::string compared =
+      R"(octet_model_shadow_requests_total{model="digits",result="compared",version="1"} )";
+  EXPECT_THAT(with(std::nullopt), Not(HasSubstr("octet_model_shadow_requests_total{")));
+  EXPECT_THAT(with(ModelGauges::Shadow{.compared = 5}), HasSubstr(compared + "5\n"));
+  EXPECT_THAT(registry.Scrape(), Not(HasSubstr("octet_model_shadow_output_sqnr_db{")));
+  EXPECT_THAT(with(ModelGauges::Shadow{.compared = 9, .output_sqnr_db = 30}),
+              ::testing::AllOf(HasSubstr(compared + "9\n"),
+                               HasSubstr("octet_model_shadow_output_sqnr_db{")));
+  // A successor has compared two.
+  EXPECT_THAT(with(ModelGauges::Shadow{.compared = 2}),
+              ::testing::AllOf(HasSubstr(compared + "11\n"),
+                               Not(HasSubstr("octet_model_shadow_output_sqnr_db{"))));
+  EXPECT_THAT(with(std::nullopt), Not(HasSubstr("octet_model_shadow_requests_total{")));
 }
 
 TEST(MetricsRegistryTest, EveryMetricOfTheCatalogIsServed) {

@@ -13,6 +13,7 @@
 #include "kernels/cpu.h"
 #include "quant/rewrite.h"
 #include "runtime/activation_ranges.h"
+#include "runtime/collect_details.h"
 #include "runtime/correct_biases.h"
 #include "runtime/evaluate.h"
 #include "runtime/held_out.h"
@@ -57,6 +58,10 @@ class ModelQuantizer {
     FillReport();
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     report_.seconds = elapsed.count();
+    if (options_.details) {
+      OCTET_ASSIGN_OR_RETURN(report_.details, CollectDetails({graph_, layers_, report_, weights_,
+                                                              ranges_, options_, WeightGrid()}));
+    }
     return QuantizedModel{std::move(*best_), std::move(report_)};
   }
 

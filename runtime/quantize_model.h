@@ -13,6 +13,7 @@
 #include "quant/selection.h"
 #include "runtime/accuracy_guard.h"
 #include "runtime/calibration_data.h"
+#include "runtime/layer_details.h"
 #include "runtime/recipe.h"
 
 namespace octet::runtime {
@@ -65,6 +66,8 @@ struct QuantizeOptions {
     std::vector<quant::Precision> precisions;  // as in QuantizeReport::layers
   };
   std::optional<Decisions> decided;
+  // For reports: fills QuantizeReport::details, which takes longer than quantizing.
+  bool details = false;
   std::function<void(absl::string_view stage, const std::string& detail)> progress;
 };
 
@@ -107,6 +110,7 @@ struct QuantizeReport {
   int checked_layers = 0;
   double self_check_seconds = 0;
   std::vector<LayerReport> layers;
+  std::vector<LayerDetails> details;  // as layers; empty unless QuantizeOptions::details
   std::vector<std::string> warnings;
 };
 

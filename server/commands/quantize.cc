@@ -9,7 +9,8 @@ namespace {
 
 constexpr char kDetails[] =
     R"(Does what the server does when it loads MODEL, without serving it: imports, calibrates,
-quantizes, measures. Prints the report; with --report also writes report.json and report.txt.
+quantizes, measures. Prints the report; with --report also writes it as report.txt, report.json
+and report.html, a page for the browser.
 Without --config the model is quantized to int8 with every default.
 
 Samples are .npz, .npy or ONNX test-data .pb files; without --calibration, those of the folder
@@ -44,7 +45,7 @@ Command QuantizeCommand(std::function<absl::Status(const QuantizeOptions&, Conso
                     ConfigArgument(),
                     {.name = "--report",
                      .value = "DIR",
-                     .help = "Folder for report.json and report.txt"}},
+                     .help = "Folder for report.txt, report.json and report.html"}},
       .prepare = PrepareModelCommand<QuantizeOptions>(ParseQuantizeOptions, std::move(quantize))};
 }
 

@@ -13,7 +13,7 @@ namespace octet::server {
 
 struct QuantizeOptions {
   ModelOptions model;         // settings.quantization.mode is int8 unless the file says otherwise
-  std::string report_folder;  // where report.json and report.txt go; empty: only to the console
+  std::string report_folder;  // where report.* go; empty: only to the console
 };
 
 // Does what the server does when it loads the model, and reports it. Defined with the quantizer's

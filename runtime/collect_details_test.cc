@@ -128,6 +128,28 @@ TEST(CollectDetails, EveryAlgorithmOnEveryLayer) {
   EXPECT_GT(second.histogram.zeros, second.values / 4);
 }
 
+// Measured, but not chosen.
+TEST(CollectDetails, WhatIsOnlyMeasuredCannotWin) {
+  const auto model = [] {
+    GraphBuilder builder;
+    const graph::ValueId weights = builder.Constant("w", RandomFloats({32, 48}, 1, 0.25f));
+    builder.Output(builder.Apply("MatMul", "a", {builder.Input("x", {kUnknownDim, 32}), weights}),
+                   "y");
+    return builder.Finish(/*optimize=*/true);
+  }();
+  CalibrationData data{.source = "memory"};
+  for (uint32_t i = 0; i < 16; ++i) data.samples.push_back({RandomFloats({1, 32}, 100 + i)});
+  const auto quantized = QuantizeModel(
+      model.graph, model.example_shapes, data,
+      {.activation_algorithms = {"entropy"}, .also_measured = {"least_squares", "min_max"}});
+  ASSERT_TRUE(quantized.ok()) << quantized.status();
+  EXPECT_EQ(quantized->report.activation_algorithm, "entropy");
+  ASSERT_EQ(quantized->report.attempts.size(), 3u);
+  EXPECT_EQ(quantized->report.attempts[1].algorithm, "least_squares");
+  EXPECT_LT(quantized->report.attempts[0].output_sqnr_db,
+            quantized->report.attempts[1].output_sqnr_db);
+}
+
 // The grid that is told is the one that serves: its error on the histogram is that of the algorithm
 // that won.
 TEST(CollectDetails, TheServedGridIsTheWinners) {

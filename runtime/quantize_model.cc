@@ -200,12 +200,15 @@ class ModelQuantizer {
     report_.activation_algorithm = options_.activation_algorithms.at(0);
     if (measuring_.samples.empty()) return absl::OkStatus();
     double best = -HUGE_VAL;
-    for (const std::string& algorithm : options_.activation_algorithms) {
+    std::vector<std::string> algorithms = options_.activation_algorithms;
+    for (const std::string& other : options_.also_measured) algorithms.push_back(other);
+    for (const std::string& algorithm : algorithms) {
       Progress("choose ranges", algorithm);
       OCTET_ASSIGN_OR_RETURN(const AccuracyValues values,
                              Measure(Precisions(), algorithm, kRangeSamples));
       report_.attempts.push_back({algorithm, values.sqnr_db});
-      if (values.sqnr_db <= best) continue;
+      const bool candidate = report_.attempts.size() <= options_.activation_algorithms.size();
+      if (!candidate || values.sqnr_db <= best) continue;
       best = values.sqnr_db;
       report_.accuracy.values = values;
       report_.activation_algorithm = algorithm;
@@ -413,9 +416,8 @@ class ModelQuantizer {
         int8_macs += layer.macs;
       }
     }
-    if (total_macs_ > 0) {
-      report_.int8_mac_share = static_cast<double>(int8_macs) / static_cast<double>(total_macs_);
-    }
+    report_.int8_mac_share =
+        static_cast<double>(int8_macs) / static_cast<double>(std::max<int64_t>(total_macs_, 1));
   }
 
   const Graph& graph_;

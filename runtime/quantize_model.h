@@ -66,8 +66,10 @@ struct QuantizeOptions {
     std::vector<quant::Precision> precisions;  // as in QuantizeReport::layers
   };
   std::optional<Decisions> decided;
-  // For reports: fills QuantizeReport::details, which takes longer than quantizing.
+  // For reports: fills QuantizeReport::details, which takes longer than quantizing; and algorithms
+  // for activations that are measured beside those above, but cannot win.
   bool details = false;
+  std::vector<std::string> also_measured;
   std::function<void(absl::string_view stage, const std::string& detail)> progress;
 };
 

@@ -34,8 +34,6 @@ struct ReportContext {
   std::vector<std::pair<std::string, double>> stage_seconds;  // in order
   size_t peak_rss_bytes = 0;
   std::optional<Memory> memory;
-  // All algorithms for activations, each measured in the network as it is served otherwise.
-  std::vector<QuantizeReport::Attempt> activation_algorithms;
   std::string configuration;  // resolved, as YAML
 };
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "kernels/cpu.h"
+#include "runtime/algorithm_table.h"
 #include "runtime/json_writer.h"
 #include "runtime/quantize_report.h"
 
@@ -83,9 +84,8 @@ absl::string_view Quality(const QuantizeReport& report) {
   return report.calibration_samples == 0 ? "none" : "measured";
 }
 
-void WriteAttempts(absl::string_view key, const std::vector<QuantizeReport::Attempt>& attempts,
-                   JsonWriter& json) {
-  json.BeginArray(key);
+void WriteAttempts(const std::vector<QuantizeReport::Attempt>& attempts, JsonWriter& json) {
+  json.BeginArray("attempts");
   for (const QuantizeReport::Attempt& attempt : attempts) {
     json.BeginObject();
     json.Set("algorithm", attempt.algorithm);
@@ -102,7 +102,7 @@ void WriteCalibration(const QuantizeReport& report, JsonWriter& json) {
   json.Set("held_out_samples", report.held_out_samples);
   json.Set("quality", Quality(report));
   json.Set("activation_algorithm", report.activation_algorithm);
-  WriteAttempts("attempts", report.attempts, json);
+  WriteAttempts(report.attempts, json);
   if (report.bias_correction_sqnr_db != 0) {
     json.Set("bias_corrected_sqnr_db", report.bias_correction_sqnr_db);
     json.Set("bias_correction_kept", report.bias_correction);
@@ -138,6 +138,29 @@ void WriteAccuracy(const AccuracyReport& report, JsonWriter& json) {
   json.Set("out_of_time", report.out_of_time);
   json.EndObject();
   json.EndObject();
+}
+
+void WriteOverLayers(absl::string_view key, const std::optional<OverLayers>& over,
+                     JsonWriter& json) {
+  if (!over) return;
+  json.BeginObject(key);
+  json.Set("mean", over->mean);
+  json.Set("worst", over->worst);
+  json.EndObject();
+}
+
+void WriteAlgorithms(const QuantizeReport& report, JsonWriter& json) {
+  json.BeginArray("algorithms");
+  for (const AlgorithmRow& row : CompareAlgorithms(report)) {
+    json.BeginObject();
+    json.Set("name", row.name);
+    WriteOverLayers("weights_per_tensor_sqnr_db", row.per_tensor, json);
+    WriteOverLayers("weights_per_channel_sqnr_db", row.per_channel, json);
+    WriteOverLayers("activations_sqnr_db", row.activations, json);
+    if (row.output_sqnr_db) json.Set("output_sqnr_db", *row.output_sqnr_db);
+    json.EndObject();
+  }
+  json.EndArray();
 }
 
 void WriteHistogram(const FoldedHistogram& histogram, JsonWriter& json) {
@@ -253,9 +276,7 @@ std::string ReportJson(const QuantizeReport& report, const ReportContext& contex
   json.SetTexts("transforms", report.transforms);
   WriteCalibration(report, json);
   WriteAccuracy(report.accuracy, json);
-  if (!context.activation_algorithms.empty()) {
-    WriteAttempts("activation_algorithms", context.activation_algorithms, json);
-  }
+  if (!report.details.empty()) WriteAlgorithms(report, json);
   json.BeginArray("layers");
   for (size_t i = 0; i < report.layers.size(); ++i) WriteLayer(report, i, json);
   json.EndArray();

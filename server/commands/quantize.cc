@@ -20,6 +20,7 @@ Examples:
   octet quantize model.onnx
   octet quantize model.onnx --calibration samples --report report
   octet quantize model.onnx --config octet.yaml
+  octet quantize model.onnx --compare-algorithms
 
 Exit codes: 0 done, 1 the model could not be quantized, 2 wrong arguments or configuration.
 )";
@@ -30,7 +31,8 @@ absl::StatusOr<QuantizeOptions> ParseQuantizeOptions(const Arguments& arguments)
   OCTET_ASSIGN_OR_RETURN(ModelOptions model, ParseModelOptions(arguments));
   // Without a file nobody has asked for float32.
   if (!arguments.Has("--config")) model.settings.quantization.mode = QuantizationMode::kInt8;
-  return QuantizeOptions{std::move(model), arguments.Get("--report")};
+  return QuantizeOptions{std::move(model), arguments.Has("--compare-algorithms"),
+                         arguments.Get("--report")};
 }
 
 Command QuantizeCommand(std::function<absl::Status(const QuantizeOptions&, Console&)> quantize) {
@@ -43,6 +45,8 @@ Command QuantizeCommand(std::function<absl::Status(const QuantizeOptions&, Conso
                      .value = "PATH",
                      .help = "File or folder with samples (wins over the file)"},
                     ConfigArgument(),
+                    {.name = "--compare-algorithms",
+                     .help = "Also print what every algorithm makes of this model"},
                     {.name = "--report",
                      .value = "DIR",
                      .help = "Folder for report.txt, report.json and report.html"}},

@@ -12,7 +12,8 @@
 namespace octet::server {
 
 struct QuantizeOptions {
-  ModelOptions model;         // settings.quantization.mode is int8 unless the file says otherwise
+  ModelOptions model;  // settings.quantization.mode is int8 unless the file says otherwise
+  bool compare_algorithms = false;
   std::string report_folder;  // where report.* go; empty: only to the console
 };
 

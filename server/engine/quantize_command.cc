@@ -1,5 +1,6 @@
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -9,6 +10,8 @@
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/status.h"
+#include "quant/range_estimator.h"
+#include "runtime/algorithm_table.h"
 #include "runtime/quantize_report.h"
 #include "server/commands/quantize.h"
 #include "server/config/quantization_yaml.h"
@@ -68,6 +71,16 @@ absl::Status Describe(const QuantizeOptions& options, runtime::ReportContext& co
   return absl::OkStatus();
 }
 
+std::vector<std::string> OtherAlgorithms(const std::vector<std::string>& algorithms) {
+  std::vector<std::string> others;
+  for (const quant::RangeEstimator& estimator : quant::RangeEstimators()) {
+    if (std::find(algorithms.begin(), algorithms.end(), estimator.name) == algorithms.end()) {
+      others.emplace_back(estimator.name);
+    }
+  }
+  return others;
+}
+
 absl::Status WriteReports(const std::string& folder, const runtime::QuantizeReport& report,
                           const runtime::ReportContext& context) {
   std::error_code error;
@@ -94,7 +107,10 @@ absl::Status Quantize(const QuantizeOptions& options, Console& console) {
   load.progress = [&](absl::string_view stage, const std::string& detail) {
     progress.Tell(stage, detail);
   };
-  load.quantization.details = !options.report_folder.empty();
+  load.quantization.details = options.compare_algorithms || !options.report_folder.empty();
+  if (options.compare_algorithms) {
+    load.quantization.also_measured = OtherAlgorithms(load.quantization.activation_algorithms);
+  }
   OCTET_ASSIGN_OR_RETURN(runtime::PreparedModel model,
                          runtime::PrepareModel(options.model.path, load));
   runtime::ReportContext context;
@@ -103,6 +119,7 @@ absl::Status Quantize(const QuantizeOptions& options, Console& console) {
   context.opset = model.opset;
   const runtime::QuantizeReport& report = *model.quantization;
   console.out << runtime::ReportText(report);
+  if (options.compare_algorithms) console.out << "\n" << runtime::AlgorithmTable(report);
   if (options.report_folder.empty()) return absl::OkStatus();
   OCTET_RETURN_IF_ERROR(Describe(options, context));
   return WriteReports(options.report_folder, report, context);

@@ -255,8 +255,10 @@ const facts = (pairs) => make("dl", { class: "facts" },
     .flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]));
 
 function compared(algorithms, chosen, lists) {
+  if (algorithms.length === 0) return "";
   const box = make("div", { class: "columns" }, make("span", { class: "head" }, "algorithm"),
     ...lists.map(([title]) => make("span", { class: "head" }, title)));
+  box.style.gridTemplateColumns = `minmax(8em, 1.3fr) repeat(${lists.length}, 1fr)`;
   for (const algorithm of algorithms) {
     const name = make(algorithm.name === chosen ? "strong" : "span", {},
       algorithm.name === chosen ? `${algorithm.name} ✓` : algorithm.name);
@@ -360,14 +362,16 @@ function drawWaterfall() {
 }
 
 function drawChoices() {
-  const all = report.activation_algorithms ?? [];
-  const rows = all.length > 0 ? all : report.calibration.attempts;
-  byId("choices-note").textContent = "The network's measured output SQNR under each way to choose " +
-    `ranges${all.length > 0 ? ", with the layers' precisions as served" : ", before layers move"}.`;
+  const rows = report.calibration.attempts;
   const most = Math.max(mostDecibels, ...rows.map((row) => row.output_sqnr_db));
   drawRows(byId("choices"), rows.map((row) => ({ label: row.algorithm, text: decibels(row.output_sqnr_db),
     width: row.output_sqnr_db / most, chosen: row.algorithm === report.calibration.activation_algorithm })),
   "Nothing was to choose: there were no samples to measure with.");
+  const mean = (part) => (algorithm) => algorithm[part]?.mean;
+  byId("algorithms").append(compared(report.algorithms ?? [], "", [
+    ["weights per tensor", mean("weights_per_tensor_sqnr_db")],
+    ["weights per channel", mean("weights_per_channel_sqnr_db")],
+    ["activations", mean("activations_sqnr_db")]]));
 }
 
 function drawStages() {
@@ -380,7 +384,7 @@ function drawStages() {
 function prepareTheme() {
   const set = (dark) => {
     document.documentElement.dataset.theme = dark ? "dark" : "light";
-    byId("theme").setAttribute("aria-pressed", String(dark));
+    byId("theme").textContent = dark ? "Light" : "Dark";
   };
   set(matchMedia("(prefers-color-scheme: dark)").matches);
   byId("theme").addEventListener("click",

@@ -32,7 +32,7 @@ def quantize(model: Path, folder: Path, yaml: str) -> dict:
     config.write_text(yaml)
     done = subprocess.run(
         [os.environ["OCTET_BINARY"], "quantize", str(model), "--config", str(config),
-         "--report", str(folder)], capture_output=True, text=True, cwd=ROOT, timeout=300,
+         "--report", str(folder), "--compare-algorithms"], capture_output=True, text=True, cwd=ROOT, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "report.json").read_text())
@@ -78,6 +78,8 @@ def test_the_json_is_whole(report):
     assert report["memory"]["naive_bytes"] >= report["memory"]["arena_bytes"] > 0
     assert {"import", "calibrate"} <= {stage["stage"] for stage in report["summary"]["stages"]}
     assert "mode: int8" in report["configuration"]
+    assert len(report["algorithms"]) == 7
+    assert all("output_sqnr_db" in row for row in report["algorithms"])
     for layer in report["layers"]:
         assert len(layer["weights"]["algorithms"]) == 6
         assert len(layer["activations"]["algorithms"]) == 7  # and the mean over samples

@@ -207,7 +207,8 @@ function drawHistogram(histogram, grid, label) {
     if (count === 0) return;
     const begin = low + i * width, middle = begin + width / 2;
     const size = (floor - plot.top) * Math.log1p(count) / most;
-    const outside = grid && (middle < grid.low || middle > grid.high);
+    // Half a step beyond the last code costs no more than between two codes.
+    const outside = grid && (middle < grid.low - grid.step / 2 || middle > grid.high + grid.step / 2);
     svg.append(draw("rect", { class: outside ? "outside" : "bin", x: x(begin), y: floor - size,
       width: Math.max(0.8, x(begin + width) - x(begin) - 0.4), height: size },
     draw("title", {}, `${short(begin)} to ${short(begin + width)}: ${count}`)));

@@ -270,6 +270,10 @@ std::string ReportJson(const QuantizeReport& report, const ReportContext& contex
   json.BeginObject();
   json.Set("schema", "octet-quantization-report/2");
   json.Set("mode", report.mode);
+  json.BeginObject("recipe");
+  json.Set("name", Name(report.recipe.recipe));
+  json.Set("reason", report.recipe.reason);
+  json.EndObject();
   if (!context.tool_version.empty()) WriteEnvironment(context, json);
   WriteSummary(report, context, json);
   if (context.memory) WriteMemory(*context.memory, json);

@@ -158,7 +158,9 @@ void Print(const std::vector<TuningPoint>& points, size_t chosen,
 
 // Where the file lies must not change what its paths mean.
 std::string Absolute(const std::string& path) {
-  return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  return path.empty() || error ? path : absolute.lexically_normal().string();
 }
 
 absl::Status Write(const std::string& file, const TuningPoint& point,

@@ -69,6 +69,7 @@ function drawHeadline() {
     model && model.path, model && `sha256 ${model.sha256.slice(0, 16)}…`,
     model && `opset ${model.opset}`, host && `${host.isa}, ${host.cores} cores`,
     host && `oneDNN ${host.onednn}`, tool && `Octet ${tool.version}`,
+    report.recipe && `recipe ${report.recipe.name}`,
     report.transforms.length > 0 && report.transforms.join(", "),
   ].filter(Boolean).join(" · ");
   const share = summary.weight_bytes_float32 ? summary.weight_bytes / summary.weight_bytes_float32 : 0;

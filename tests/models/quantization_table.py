@@ -64,7 +64,8 @@ def rows() -> Iterator[Row]:
                 # What is there by itself need not be known to be configured.
                 schemed = "" if scheme == "asymmetric" else f", scheme: {scheme}"
                 yield Row(f"int8, {algorithm}, {granularity}, {scheme}",
-                          f"mode: int8, {NO_MOVES}, activations: {{algorithm: {algorithm}{schemed}}}, "
+                          f"mode: int8, {NO_MOVES}, "
+                          f"activations: {{timing: static, algorithm: {algorithm}{schemed}}}, "
                           f"weights: {{algorithm: {algorithm}, granularity: {granularity}}}")
     for label, weights in (
         ("group:128", "granularity: 'group:128'"),

@@ -5,7 +5,7 @@ PYTHON := build/venv/bin/python
 CONFIG ?= examples/octet.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-undo venv venv-bench build serve test check bench format clean
+.PHONY: help setup setup-undo venv venv-bench browser build serve test check bench format clean
 
 help:  ## show this
 	@echo "Octet: an inference server that quantizes ONNX models when it starts."
@@ -25,6 +25,10 @@ venv: setup
 venv-bench: setup
 	@scripts/venv.sh --bench
 
+# What `make check` has beyond `make test`: a browser, in which the report's page is looked at.
+browser: setup
+	@scripts/setup.sh --check
+
 build: setup  ## build the release binary, build/octet
 	@scripts/build.sh release
 	@cp -f build/release/server/octet build/octet
@@ -37,7 +41,7 @@ test: venv  ## build and run every test and lint
 	@scripts/build.sh dev
 	@ctest --preset all --parallel $$(nproc)
 
-check: venv-bench  ## sanitizers, clang-tidy of everything, the comparison with peers
+check: venv-bench browser  ## sanitizers, clang-tidy of everything, the comparison with peers
 	@scripts/check.sh
 
 bench: venv-bench  ## measure speed beside other engines

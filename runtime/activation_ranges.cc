@@ -21,6 +21,11 @@ absl::Status ActivationRanges::Observe(const graph::Graph& graph, const quant::S
   return absl::OkStatus();
 }
 
+const quant::Histogram* ActivationRanges::Find(ValueId value) const {
+  const auto found = histograms_.find(value);
+  return found == histograms_.end() ? nullptr : &found->second;
+}
+
 absl::StatusOr<std::vector<quant::ValueQuantizer>> ActivationRanges::Quantizers(
     const quant::Selection& selection, const std::string& algorithm) {
   std::vector<Group> groups(static_cast<size_t>(selection.quantizer_count));

@@ -26,6 +26,9 @@ class ActivationRanges {
   absl::Status Observe(const graph::Graph& graph, const quant::Selection& widest, Samples samples,
                        kernels::WeightCache& weights);
 
+  // What was observed of a value; null if nothing.
+  const quant::Histogram* Find(graph::ValueId value) const;
+
   // One quantizer for each of the selection's, whose values must be among the observed ones.
   // `algorithm` is a range estimator (quant/range_estimator.h). What was asked before is
   // remembered.

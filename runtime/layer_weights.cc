@@ -22,13 +22,6 @@ using quant::Precision;
 // Of Hessians that exist at a time.
 constexpr int64_t kMostHessianBytes = int64_t{256} << 20;
 
-quant::Grid EightBitGrid(const QuantizeOptions& options) {
-  using Range = QuantizeOptions::WeightRange;
-  const bool reduced = options.weight_range == Range::kReduced ||
-                       (options.weight_range == Range::kAuto && !kernels::HasVnni());
-  return reduced ? quant::kSymmetricInt7 : quant::kSymmetricInt8;
-}
-
 quant::FourBitOptions ToFourBitOptions(const QuantizeOptions& options) {
   quant::FourBitOptions result{.symmetric = options.four_bits.symmetric,
                                .group = options.four_bits.group,
@@ -65,6 +58,13 @@ std::string DescribeGain(const quant::QuantizedWeights& weights) {
 }
 
 }  // namespace
+
+quant::Grid EightBitGrid(const QuantizeOptions& options) {
+  using Range = QuantizeOptions::WeightRange;
+  const bool reduced = options.weight_range == Range::kReduced ||
+                       (options.weight_range == Range::kAuto && !kernels::HasVnni());
+  return reduced ? quant::kSymmetricInt7 : quant::kSymmetricInt8;
+}
 
 absl::Status LayerWeights::Quantize(const quant::LayerPrecisions& precisions) {
   std::vector<Task> eight, four;

@@ -21,6 +21,9 @@ namespace octet::runtime {
 struct LayerReport;
 struct QuantizeOptions;
 
+// Of weights in 8 bits: reduced where the options say so, or this processor's products saturate.
+quant::Grid EightBitGrid(const QuantizeOptions& options);
+
 // Not thread-safe. `graph` and `options` outlive it.
 class LayerWeights {
  public:

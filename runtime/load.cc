@@ -52,6 +52,7 @@ absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path,
   PreparedModel prepared{.graph = std::move(model.graph),
                          .batchable = model.batchable,
                          .example_shapes = std::move(model.example_shapes),
+                         .opset = model.opset,
                          .warnings = std::move(model.warnings)};
   prepared.files = std::move(files);
   prepared.float32_weight_bytes = FloatWeightBytes(prepared.graph);

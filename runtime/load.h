@@ -57,6 +57,7 @@ struct PreparedModel {
   bool batchable = false;
   std::vector<Shape> example_shapes;  // the first dimension is 1 where the model batches
   size_t float32_weight_bytes = 0;
+  int opset = 0;
   std::optional<QuantizeReport> quantization;  // of int8 models
   std::vector<std::string> warnings;
   // Packed by the self-check, for the plans to use.

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "quant/rewrite.h"
 #include "runtime/activation_ranges.h"
+#include "runtime/collect_details.h"
 #include "runtime/correct_biases.h"
 #include "runtime/evaluate.h"
 #include "runtime/held_out.h"
@@ -55,6 +56,12 @@ class ModelQuantizer {
     FillReport();
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     report_.seconds = elapsed.count();
+    if (options_.details) {
+      const quant::WeightsById served = weights_.For(ByNode(Precisions()));
+      OCTET_ASSIGN_OR_RETURN(report_.details,
+                             CollectDetails({graph_, layers_, report_, served, ranges_, options_,
+                                             EightBitGrid(options_)}));
+    }
     return QuantizedModel{std::move(*best_), std::move(report_)};
   }
 
@@ -142,12 +149,15 @@ class ModelQuantizer {
     report_.activation_algorithm = options_.activation_algorithms.at(0);
     if (measuring_.samples.empty()) return absl::OkStatus();
     double best = -HUGE_VAL;
-    for (const std::string& algorithm : options_.activation_algorithms) {
+    std::vector<std::string> algorithms = options_.activation_algorithms;
+    for (const std::string& other : options_.also_measured) algorithms.push_back(other);
+    for (const std::string& algorithm : algorithms) {
       Progress("choose ranges", algorithm);
       OCTET_ASSIGN_OR_RETURN(const AccuracyValues values,
                              Measure(Precisions(), algorithm, kRangeSamples));
       report_.attempts.push_back({algorithm, values.sqnr_db});
-      if (values.sqnr_db <= best) continue;
+      const bool candidate = report_.attempts.size() <= options_.activation_algorithms.size();
+      if (!candidate || values.sqnr_db <= best) continue;
       best = values.sqnr_db;
       report_.accuracy.values = values;
       report_.activation_algorithm = algorithm;
@@ -372,9 +382,8 @@ class ModelQuantizer {
       weights_.Describe(layers_[i], layer.precision, layer);
       if (layer.precision != Precision::kFloat32) int8_macs += layer.macs;
     }
-    if (total_macs_ > 0) {
-      report_.int8_mac_share = static_cast<double>(int8_macs) / static_cast<double>(total_macs_);
-    }
+    report_.int8_mac_share =
+        static_cast<double>(int8_macs) / static_cast<double>(std::max<int64_t>(total_macs_, 1));
   }
 
   const Graph& graph_;

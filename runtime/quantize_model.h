@@ -13,6 +13,7 @@
 #include "quant/selection.h"
 #include "runtime/accuracy_guard.h"
 #include "runtime/calibration_data.h"
+#include "runtime/layer_details.h"
 #include "runtime/recipe.h"
 
 namespace octet::runtime {
@@ -96,6 +97,10 @@ struct QuantizeOptions {
     std::vector<quant::Precision> precisions;  // as in QuantizeReport::layers
   };
   std::optional<Decisions> decided;
+  // For reports: fills QuantizeReport::details, which takes longer than quantizing; and algorithms
+  // for activations that are measured beside those above, but cannot win.
+  bool details = false;
+  std::vector<std::string> also_measured;
   std::function<void(absl::string_view stage, const std::string& detail)> progress;
 };
 
@@ -150,6 +155,7 @@ struct QuantizeReport {
   int checked_layers = 0;
   double self_check_seconds = 0;
   std::vector<LayerReport> layers;
+  std::vector<LayerDetails> details;  // as layers; empty unless QuantizeOptions::details
   std::vector<std::string> warnings;
 };
 

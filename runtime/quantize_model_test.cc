@@ -248,7 +248,7 @@ TEST(QuantizeReport, JsonHasWhatTheTextHas) {
   google::protobuf::Struct json;
   ASSERT_TRUE(
       google::protobuf::util::JsonStringToMessage(ReportJson(quantized.report), &json).ok());
-  EXPECT_EQ(json.fields().at("schema").string_value(), "octet-quantization-report/1");
+  EXPECT_EQ(json.fields().at("schema").string_value(), "octet-quantization-report/2");
   const auto& summary = json.fields().at("summary").struct_value().fields();
   EXPECT_EQ(summary.at("layers_int8").number_value(), 2);
   EXPECT_EQ(summary.at("layers_float32").number_value(), 1);

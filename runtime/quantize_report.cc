@@ -1,10 +1,6 @@
 #include "runtime/quantize_report.h"
 
-#include <google/protobuf/struct.pb.h>
-#include <google/protobuf/util/json_util.h>
-
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <utility>
 #include <vector>
@@ -15,113 +11,9 @@
 #include "absl/strings/str_join.h"
 
 namespace octet::runtime {
-namespace {
 
-using google::protobuf::Struct;
-using google::protobuf::Value;
-
-Value Text(absl::string_view text) {
-  Value value;
-  value.set_string_value(std::string(text));
-  return value;
-}
-
-Value Number(double number) {
-  Value value;
-  value.set_number_value(std::isfinite(number) ? number : 0);
-  return value;
-}
-
-void Set(Struct& object, const std::string& key, Value value) {
-  (*object.mutable_fields())[key] = std::move(value);
-}
-
-Value Nested(Struct object) {
-  Value value;
-  *value.mutable_struct_value() = std::move(object);
-  return value;
-}
-
-Value Texts(const std::vector<std::string>& texts) {
-  Value value;
-  value.mutable_list_value();
-  for (const std::string& text : texts) *value.mutable_list_value()->add_values() = Text(text);
-  return value;
-}
-
-Struct LayerJson(const LayerReport& layer) {
-  Struct object;
-  Set(object, "name", Text(layer.node));
-  Set(object, "op", Text(layer.op));
-  Set(object, "decision", Text(Name(layer.precision)));
-  Set(object, "reason", Text(layer.reason));
-  Value shape;
-  for (const int64_t dim : layer.weight_shape) {
-    *shape.mutable_list_value()->add_values() = Number(static_cast<double>(dim));
-  }
-  Set(object, "weight_shape", shape);
-  Set(object, "macs", Number(static_cast<double>(layer.macs)));
-  Set(object, "weight_sqnr_db", Number(layer.weight_sqnr_db));
-  Struct weights;
-  Set(weights, "bits", Number(layer.weights.bits));
-  Set(weights, "format", Text(layer.weights.format));
-  Set(weights, "algorithm", Text(layer.weights.algorithm));
-  Set(weights, "error_compensation", Text(layer.weights.gptq ? "gptq" : "none"));
-  if (!layer.weights.expand.empty()) Set(weights, "expand", Text(layer.weights.expand));
-  Set(weights, "note", Text(layer.weights.note));
-  Set(weights, "bytes_stored", Number(static_cast<double>(layer.bytes_after)));
-  Set(weights, "bytes_resident", Number(static_cast<double>(layer.bytes_resident)));
-  Set(object, "weights", Nested(std::move(weights)));
-  if (layer.output_sqnr_db != 0) Set(object, "output_sqnr_db", Number(layer.output_sqnr_db));
-  if (layer.alone_sqnr_db != 0) {
-    Set(object, "network_sqnr_if_only_this_quantized_db", Number(layer.alone_sqnr_db));
-  }
-  Set(object, "bytes_before", Number(static_cast<double>(layer.bytes_before)));
-  Set(object, "bytes_after", Number(static_cast<double>(layer.bytes_after)));
-  Set(object, "kernel", Text(layer.kernel));
-  return object;
-}
-
-struct Totals {
-  size_t before = 0, after = 0, resident = 0;
-  int int8 = 0, int4 = 0, float32 = 0;  // layers; int8 counts those with 4-bit weights too
-};
-
-Struct AccuracyJson(const AccuracyReport& report) {
-  Struct object;
-  const AccuracyValues& values = report.values;
-  Set(object, "verdict", Text(Name(report.verdict)));
-  Set(object, "metric", Text(Name(report.target.metric)));
-  Set(object, report.target.is_drop ? "max_drop" : "target", Number(report.target.value));
-  Set(object, "on_fail", Text(Name(report.on_fail)));
-  Set(object, "note", Text(report.note));
-  Set(object, "source", Text(report.source));
-  Set(object, "samples", Number(static_cast<double>(values.samples)));
-  if (const auto measured = Measured(report.target, values)) {
-    Set(object, report.target.is_drop ? "measured_drop" : "measured", Number(*measured));
-  }
-  for (const AccuracyMetric metric :
-       {AccuracyMetric::kSqnr, AccuracyMetric::kCosine, AccuracyMetric::kRelativeError,
-        AccuracyMetric::kAgreement, AccuracyMetric::kTop1}) {
-    if (const auto value = values.Get(metric))
-      Set(object, std::string(Name(metric)), Number(*value));
-  }
-  if (values.labelled > 0) {
-    Set(object, "top1_float32",
-        Number(static_cast<double>(values.right_float32) / static_cast<double>(values.labelled)));
-  }
-  Struct search;
-  Set(search, "measurements", Number(report.attempts));
-  Set(search, "seconds", Number(report.search_seconds));
-  Value out_of_time;
-  out_of_time.set_bool_value(report.out_of_time);
-  Set(search, "out_of_time", out_of_time);
-  Set(object, "search", Nested(std::move(search)));
-  return object;
-}
-
-Totals Sum(const QuantizeReport& report) {
-  Totals totals;
+ReportTotals Sum(const QuantizeReport& report) {
+  ReportTotals totals;
   for (const LayerReport& layer : report.layers) {
     totals.before += layer.bytes_before;
     totals.after += layer.bytes_after;
@@ -132,49 +24,7 @@ Totals Sum(const QuantizeReport& report) {
   return totals;
 }
 
-Struct SummaryJson(const QuantizeReport& report) {
-  const Totals totals = Sum(report);
-  Struct summary;
-  Set(summary, "layers_int8", Number(totals.int8));
-  Set(summary, "layers_int4", Number(totals.int4));
-  Set(summary, "layers_float32", Number(totals.float32));
-  Set(summary, "mac_share_int8", Number(report.int8_mac_share));
-  Set(summary, "weight_bytes_float32", Number(static_cast<double>(totals.before)));
-  Set(summary, "weight_bytes", Number(static_cast<double>(totals.after)));
-  Set(summary, "weight_bytes_resident", Number(static_cast<double>(totals.resident)));
-  Set(summary, "compression",
-      Number(totals.after == 0
-                 ? 0
-                 : static_cast<double>(totals.before) / static_cast<double>(totals.after)));
-  Set(summary, "bytes_saved", Number(static_cast<double>(totals.before - totals.after)));
-  if (report.held_out_samples > 0) {
-    Set(summary, "output_sqnr_db", Number(report.output_sqnr_db));
-  }
-  Set(summary, "seconds", Number(report.seconds));
-  Set(summary, "self_check_kernels", Number(report.checked_layers));
-  Set(summary, "self_check_seconds", Number(report.self_check_seconds));
-  return summary;
-}
-
-Struct CalibrationJson(const QuantizeReport& report) {
-  Struct calibration;
-  Set(calibration, "source", Text(report.calibration_source));
-  Set(calibration, "samples", Number(static_cast<double>(report.calibration_samples)));
-  Set(calibration, "held_out_samples", Number(static_cast<double>(report.held_out_samples)));
-  Set(calibration, "activation_algorithm", Text(report.activation_algorithm));
-  Value attempts;
-  attempts.mutable_list_value();
-  for (const auto& attempt : report.attempts) {
-    Struct& row = *attempts.mutable_list_value()->add_values()->mutable_struct_value();
-    Set(row, "algorithm", Text(attempt.algorithm));
-    Set(row, "output_sqnr_db", Number(attempt.output_sqnr_db));
-  }
-  Set(calibration, "attempts", attempts);
-  if (report.bias_correction_sqnr_db != 0) {
-    Set(calibration, "bias_corrected_sqnr_db", Number(report.bias_correction_sqnr_db));
-  }
-  return calibration;
-}
+namespace {
 
 // "u4g128 gptq".
 std::string Format(const LayerReport& layer) {
@@ -223,7 +73,7 @@ std::string ReportText(const QuantizeReport& report) {
                           layer.bytes_before, layer.kernel, layer.reason.empty() ? "" : "  ",
                           layer.reason);
   }
-  const Totals totals = Sum(report);
+  const ReportTotals totals = Sum(report);
   absl::StrAppendFormat(
       &text, "\nmode                 %s, %d layers int8, %d float%s\n", report.mode, totals.int8,
       totals.float32,
@@ -273,28 +123,6 @@ std::string ReportText(const QuantizeReport& report) {
     absl::StrAppend(&text, "warning: ", warning, "\n");
   }
   return text;
-}
-
-std::string ReportJson(const QuantizeReport& report) {
-  Struct object;
-  Set(object, "schema", Text("octet-quantization-report/1"));
-  Set(object, "mode", Text(report.mode));
-  Set(object, "summary", Nested(SummaryJson(report)));
-  Set(object, "transforms", Texts(report.transforms));
-  Set(object, "calibration", Nested(CalibrationJson(report)));
-  Set(object, "accuracy", Nested(AccuracyJson(report.accuracy)));
-  Value layers;
-  layers.mutable_list_value();
-  for (const LayerReport& layer : report.layers) {
-    *layers.mutable_list_value()->add_values()->mutable_struct_value() = LayerJson(layer);
-  }
-  Set(object, "layers", layers);
-  Set(object, "warnings", Texts(report.warnings));
-  std::string json;
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  const bool written = google::protobuf::util::MessageToJsonString(object, &json, options).ok();
-  return written ? json : "{}";
 }
 
 }  // namespace octet::runtime

@@ -26,11 +26,14 @@ sanitizer() { scripts/build.sh "$1" && ctest --preset "$1" --parallel "$(nproc)"
 
 tidy_all() { scripts/build.sh dev && "$PYTHON" tests/lint/check_tidy.py --all; }
 
+report_page() { scripts/build.sh dev octet && ctest --preset all -R 'e2e.report_page_test'; }
+
 peers() { scripts/build.sh release measured_model && "$PYTHON" tests/bench/run.py --quick; }
 
 part "asan+ubsan: unit, property, conformance, e2e" sanitizer asan
 part "tsan: everything behind gRPC" sanitizer tsan
 part "clang-tidy: every file" tidy_all
+part "the report's page in a browser" report_page
 part "comparison with peers" peers
 
 echo "=== check"

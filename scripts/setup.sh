@@ -2,6 +2,7 @@
 # Installs the Debian packages that Octet is built and tested with, if they are missing.
 #
 #   scripts/setup.sh          install
+#   scripts/setup.sh --check  install, with the browser that the report's page is tested in
 #   scripts/setup.sh --undo   remove the Debian 13 package source that setup may have added
 #
 # Debian 13 has everything. Debian 12 has everything but a recent oneDNN: that one library comes
@@ -12,13 +13,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly PACKAGES=(
+PACKAGES=(
   g++ cmake ninja-build pkg-config
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
   prometheus-cpp-dev libcivetweb-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libssl-dev libzip-dev
   libonnx-dev libhwy-dev
   libgtest-dev libgmock-dev libbenchmark-dev python3 python3-venv
 )
+[[ ${1:-} != --check ]] || PACKAGES+=(chromium fonts-dejavu-core)
+readonly PACKAGES
 readonly ONEDNN=libdnnl-dev
 readonly ONEDNN_AT_LEAST=3.5
 readonly SOURCE=/etc/apt/sources.list.d/octet-trixie.sources
@@ -247,9 +250,9 @@ undo() {
 # --- Entry ---------------------------------------------------------------------------------------
 
 case ${1:-} in
-  "") ;;
+  "" | --check) ;;
   --undo) undo && exit ;;
-  *) die "unknown argument '$1'; there is only --undo" ;;
+  *) die "unknown argument '$1'; there are --check and --undo" ;;
 esac
 
 if command -v dpkg-query >/dev/null && [[ -z $(missing_packages) ]] && has_onednn; then

@@ -11,6 +11,7 @@
 #include "server/commands/inspect.h"
 #include "server/commands/quantize.h"
 #include "server/commands/serve.h"
+#include "server/commands/tune.h"
 #include "server/commands/version.h"
 
 namespace octet::server {
@@ -20,6 +21,7 @@ std::vector<Command> Commands() {
   std::vector<Command> commands = ConfigCommands();
   commands.push_back(ServeCommand(Serve));
   commands.push_back(QuantizeCommand(Quantize));
+  commands.push_back(TuneCommand(Tune));
   commands.push_back(InspectCommand(Inspect));
   commands.push_back(BenchCommand({Bench, BenchServer}));
   commands.push_back(VersionCommand({{"octet", OCTET_VERSION},

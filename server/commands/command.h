@@ -30,7 +30,7 @@ struct Console {
 
 struct Argument {
   std::string name;   // "--config", or "MODEL" for one without a dash
-  std::string value;  // a flag's value as the help shows it: "FILE"
+  std::string value;  // a flag's value as the help shows it: "FILE"; empty: it takes none
   std::string help;
   bool required = false;
   bool repeated = false;  // may be given more than once

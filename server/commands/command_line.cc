@@ -65,6 +65,10 @@ CLI::App* AddApp(CLI::App& root, const Command& command, Groups& groups) {
 
 void AddArgument(CLI::App& app, const Argument& argument, Slot& slot) {
   slot.argument = &argument;
+  if (argument.name.front() == '-' && argument.value.empty()) {
+    slot.option = app.add_flag(argument.name, argument.help)->disable_flag_override();
+    return;
+  }
   slot.option = argument.repeated ? app.add_option(argument.name, slot.values, argument.help)
                                   : app.add_option(argument.name, slot.value, argument.help);
   // One value for each time that the flag is there, so that what follows is not swallowed.

@@ -69,6 +69,15 @@ class ModelCommandsTest : public testing::Test {
   std::ostringstream error_;
 };
 
+TEST_F(ModelCommandsTest, AFlagTakesNoValue) {
+  EXPECT_EQ(Run({"quantize", "model.onnx"}), kExitOk);
+  EXPECT_FALSE(quantized_->compare_algorithms);
+  EXPECT_EQ(Run({"quantize", "--compare-algorithms", "model.onnx"}), kExitOk);
+  EXPECT_TRUE(quantized_->compare_algorithms);
+  EXPECT_EQ(quantized_->model.path, "model.onnx");
+  EXPECT_EQ(Run({"quantize", "model.onnx", "--compare-algorithms=maybe"}), kExitUsage);
+}
+
 TEST_F(ModelCommandsTest, QuantizeNeedsOnlyAModel) {
   EXPECT_EQ(Run({"quantize", "a/digits.onnx"}), kExitOk);
   ASSERT_TRUE(quantized_.has_value());

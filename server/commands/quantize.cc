@@ -9,7 +9,8 @@ namespace {
 
 constexpr char kDetails[] =
     R"(Does what the server does when it loads MODEL, without serving it: imports, calibrates,
-quantizes, measures. Prints the report; with --report also writes report.json and report.txt.
+quantizes, measures. Prints the report; with --report also writes it as report.txt, report.json
+and report.html, a page for the browser.
 Without --config the model is quantized to int8 with every default.
 
 Samples are .npz, .npy or ONNX test-data .pb files; without --calibration, those of the folder
@@ -19,6 +20,7 @@ Examples:
   octet quantize model.onnx
   octet quantize model.onnx --calibration samples --report report
   octet quantize model.onnx --config octet.yaml
+  octet quantize model.onnx --compare-algorithms
 
 Exit codes: 0 done, 1 the model could not be quantized, 2 wrong arguments or configuration.
 )";
@@ -29,7 +31,8 @@ absl::StatusOr<QuantizeOptions> ParseQuantizeOptions(const Arguments& arguments)
   OCTET_ASSIGN_OR_RETURN(ModelOptions model, ParseModelOptions(arguments));
   // Without a file nobody has asked for float32.
   if (!arguments.Has("--config")) model.settings.quantization.mode = QuantizationMode::kInt8;
-  return QuantizeOptions{std::move(model), arguments.Get("--report")};
+  return QuantizeOptions{std::move(model), arguments.Has("--compare-algorithms"),
+                         arguments.Get("--report")};
 }
 
 Command QuantizeCommand(std::function<absl::Status(const QuantizeOptions&, Console&)> quantize) {
@@ -42,9 +45,11 @@ Command QuantizeCommand(std::function<absl::Status(const QuantizeOptions&, Conso
                      .value = "PATH",
                      .help = "File or folder with samples (wins over the file)"},
                     ConfigArgument(),
+                    {.name = "--compare-algorithms",
+                     .help = "Also print what every algorithm makes of this model"},
                     {.name = "--report",
                      .value = "DIR",
-                     .help = "Folder for report.json and report.txt"}},
+                     .help = "Folder for report.txt, report.json and report.html"}},
       .prepare = PrepareModelCommand<QuantizeOptions>(ParseQuantizeOptions, std::move(quantize))};
 }
 

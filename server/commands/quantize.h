@@ -12,8 +12,9 @@
 namespace octet::server {
 
 struct QuantizeOptions {
-  ModelOptions model;         // settings.quantization.mode is int8 unless the file says otherwise
-  std::string report_folder;  // where report.json and report.txt go; empty: only to the console
+  ModelOptions model;  // settings.quantization.mode is int8 unless the file says otherwise
+  bool compare_algorithms = false;
+  std::string report_folder;  // where report.* go; empty: only to the console
 };
 
 // Does what the server does when it loads the model, and reports it. Defined with the quantizer's

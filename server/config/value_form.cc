@@ -5,6 +5,10 @@
 #include <filesystem>
 #include <system_error>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
+
 namespace octet::server {
 namespace {
 
@@ -22,7 +26,19 @@ std::optional<std::string> PlainText(const ConfigNode& node) {
   return node.scalar;
 }
 
-std::string TextOrNone(const std::string& value) { return value.empty() ? "none" : value; }
+// As YAML: in quotes unless it can only be read as this text.
+std::string TextOrNone(const std::string& value) {
+  constexpr absl::string_view kPlain = "/._-*";
+  if (value.empty()) return "none";
+  const bool plain =
+      value != "none" && !absl::EqualsIgnoreCase(value, "null") && value.front() != '*' &&
+      value.front() != '-' && std::all_of(value.begin(), value.end(), [&](char c) {
+        return absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains(kPlain, c);
+      });
+  if (plain) return value;
+  return absl::StrCat(
+      "\"", absl::StrReplaceAll(value, {{"\\", "\\\\"}, {"\"", "\\\""}, {"\n", "\\n"}}), "\"");
+}
 
 constexpr int64_t kMaxVersion = std::numeric_limits<int64_t>::max();
 constexpr int64_t kMaxVersionCount = 1000;

@@ -1,7 +1,3 @@
-#include <algorithm>
-#include <chrono>
-#include <numeric>
-
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "graph/infer.h"
@@ -10,33 +6,9 @@
 #include "server/commands/bench.h"
 #include "server/engine/example_inputs.h"
 #include "server/engine/load_options.h"
+#include "server/engine/run_times.h"
 
 namespace octet::server {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// Seconds of each run, for at least `seconds` and ten runs.
-absl::StatusOr<std::vector<double>> Measure(runtime::PlanRunner& runner,
-                                            const std::vector<Tensor>& inputs, double seconds) {
-  constexpr size_t kMinRuns = 10;
-  std::vector<double> runs;
-  for (const Clock::time_point start = Clock::now();
-       runs.size() < kMinRuns || SecondsSince(start) < seconds;) {
-    const Clock::time_point begin = Clock::now();
-    OCTET_RETURN_IF_ERROR(runner.Load(inputs));
-    OCTET_RETURN_IF_ERROR(runner.bound().Run());
-    runs.push_back(SecondsSince(begin));
-  }
-  std::sort(runs.begin(), runs.end());
-  return runs;
-}
-
-}  // namespace
 
 absl::Status Bench(const BenchOptions& options, Console& console) {
   OCTET_ASSIGN_OR_RETURN(
@@ -54,8 +26,9 @@ absl::Status Bench(const BenchOptions& options, Console& console) {
                          runtime::MakePlan(model.graph, shapes, weights));
   OCTET_ASSIGN_OR_RETURN(runtime::PlanRunner runner, runtime::PlanRunner::Create(plan));
   const std::vector<Tensor> inputs = ExampleInputs(model, shapes);
-  OCTET_RETURN_IF_ERROR(Measure(runner, inputs, options.seconds / 5).status());  // warm up
-  OCTET_ASSIGN_OR_RETURN(const std::vector<double> runs, Measure(runner, inputs, options.seconds));
+  OCTET_RETURN_IF_ERROR(MeasureRuns(runner, inputs, options.seconds / 5).status());  // warm up
+  OCTET_ASSIGN_OR_RETURN(const std::vector<double> runs,
+                         MeasureRuns(runner, inputs, options.seconds));
   const double median = runs[runs.size() / 2];
   console.out << absl::StrFormat(
       "runs %d  batch %d  threads %d\n"

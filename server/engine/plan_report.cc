@@ -2,16 +2,17 @@
 
 #include "base/status.h"
 #include "runtime/plan.h"
-#include "runtime/quantize_report.h"
 
 namespace octet::server {
 
-absl::Status AddKernels(runtime::PreparedModel& model) {
-  if (!model.quantization) return absl::OkStatus();
+absl::StatusOr<runtime::ReportContext::Memory> AddKernels(runtime::PreparedModel& model) {
   OCTET_ASSIGN_OR_RETURN(const std::shared_ptr<const runtime::Plan> plan,
                          runtime::MakePlan(model.graph, model.example_shapes, *model.weights));
-  runtime::FillKernels(plan->program, *model.quantization);
-  return absl::OkStatus();
+  if (model.quantization) runtime::FillKernels(plan->program, *model.quantization);
+  return runtime::ReportContext::Memory{.packed_weight_bytes = model.weights->bytes(),
+                                        .arena_bytes = plan->memory.arena_bytes,
+                                        .naive_bytes = plan->memory.naive_bytes,
+                                        .scratchpad_bytes = plan->program.scratch_bytes};
 }
 
 }  // namespace octet::server

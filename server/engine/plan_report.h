@@ -2,13 +2,14 @@
 
 #pragma once
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "runtime/load.h"
+#include "runtime/quantize_report.h"
 
 namespace octet::server {
 
-// Compiles the model for its example shapes and notes each layer's kernel. Does nothing for a model
-// that was not quantized.
-absl::Status AddKernels(runtime::PreparedModel& model);
+// Compiles the quantized model for its example shapes, notes each layer's kernel in its report and
+// returns what memory one context of it takes.
+absl::StatusOr<runtime::ReportContext::Memory> AddKernels(runtime::PreparedModel& model);
 
 }  // namespace octet::server

@@ -1,16 +1,101 @@
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/file.h"
+#include "base/sha256.h"
 #include "base/status.h"
+#include "quant/range_estimator.h"
+#include "runtime/algorithm_table.h"
 #include "runtime/quantize_report.h"
 #include "server/commands/quantize.h"
+#include "server/config/quantization_yaml.h"
 #include "server/engine/load_options.h"
 #include "server/engine/plan_report.h"
+#include "server/engine/stage_times.h"
+#include "server/report/report_page.h"
 
 namespace octet::server {
+namespace {
+
+size_t PeakRssBytes() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<size_t>(usage.ru_maxrss) * 1024;
+}
+
+// What is told of the way to a prepared model.
+class Progress {
+ public:
+  explicit Progress(Console& console) : console_(console) {}
+
+  // A line per stage, and once a second how far it is.
+  void Tell(absl::string_view stage, const std::string& detail) {
+    const absl::Time now = absl::Now();
+    times_.Tell(stage, now);
+    // What a report compares is more than what quantizing takes.
+    if (stage == "compare algorithms" && peak_ == 0) peak_ = PeakRssBytes();
+    if (stage == shown_ && now - last_ < absl::Seconds(1)) return;
+    shown_ = std::string(stage);
+    last_ = now;
+    console_.error << stage << ": " << detail << std::endl;
+  }
+
+  void Finish(runtime::ReportContext& context) {
+    context.stage_seconds = times_.Seconds(absl::Now());
+    context.peak_rss_bytes = peak_ > 0 ? peak_ : PeakRssBytes();
+  }
+
+ private:
+  Console& console_;
+  StageTimes times_;
+  std::string shown_;
+  absl::Time last_ = absl::InfinitePast();
+  size_t peak_ = 0;
+};
+
+absl::Status Describe(const QuantizeOptions& options, runtime::ReportContext& context) {
+  const std::string& path = options.model.path;
+  OCTET_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+  OCTET_ASSIGN_OR_RETURN(context.model_sha256, Sha256Hex(file.bytes()));
+  context.model_path = path;
+  context.model_bytes = file.bytes().size();
+  context.tool_version = OCTET_VERSION;
+  context.cores = UsableCores();
+  context.configuration = QuantizationYaml(options.model.settings.quantization);
+  return absl::OkStatus();
+}
+
+std::vector<std::string> OtherAlgorithms(const std::vector<std::string>& algorithms) {
+  std::vector<std::string> others;
+  for (const quant::RangeEstimator& estimator : quant::RangeEstimators()) {
+    if (std::find(algorithms.begin(), algorithms.end(), estimator.name) == algorithms.end()) {
+      others.emplace_back(estimator.name);
+    }
+  }
+  return others;
+}
+
+absl::Status WriteReports(const std::string& folder, const runtime::QuantizeReport& report,
+                          const runtime::ReportContext& context) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("--report: cannot create ", folder, ": ", error.message()));
+  }
+  const std::string json = runtime::ReportJson(report, context);
+  OCTET_RETURN_IF_ERROR(WriteFile(folder + "/report.json", json));
+  OCTET_RETURN_IF_ERROR(WriteFile(folder + "/report.txt", runtime::ReportText(report)));
+  return WriteFile(folder + "/report.html", ReportPage(json));
+}
+
+}  // namespace
 
 absl::Status Quantize(const QuantizeOptions& options, Console& console) {
   runtime::LoadOptions load = ToLoadOptions(options.model.settings, 1);
@@ -18,30 +103,26 @@ absl::Status Quantize(const QuantizeOptions& options, Console& console) {
     return absl::FailedPreconditionError(
         "quantization.mode of this model is fp32: there is nothing to quantize");
   }
-  // A line per stage, and once a second how far it is.
-  load.progress = [&console, shown = std::string(), last = absl::InfinitePast()](
-                      absl::string_view stage, const std::string& detail) mutable {
-    const absl::Time now = absl::Now();
-    if (stage == shown && now - last < absl::Seconds(1)) return;
-    shown = std::string(stage);
-    last = now;
-    console.error << stage << ": " << detail << std::endl;
+  Progress progress(console);
+  load.progress = [&](absl::string_view stage, const std::string& detail) {
+    progress.Tell(stage, detail);
   };
+  load.quantization.details = options.compare_algorithms || !options.report_folder.empty();
+  if (options.compare_algorithms) {
+    load.quantization.also_measured = OtherAlgorithms(load.quantization.activation_algorithms);
+  }
   OCTET_ASSIGN_OR_RETURN(runtime::PreparedModel model,
                          runtime::PrepareModel(options.model.path, load));
-  OCTET_RETURN_IF_ERROR(AddKernels(model));
+  runtime::ReportContext context;
+  progress.Finish(context);
+  OCTET_ASSIGN_OR_RETURN(context.memory, AddKernels(model));
+  context.opset = model.opset;
   const runtime::QuantizeReport& report = *model.quantization;
   console.out << runtime::ReportText(report);
+  if (options.compare_algorithms) console.out << "\n" << runtime::AlgorithmTable(report);
   if (options.report_folder.empty()) return absl::OkStatus();
-  std::error_code error;
-  std::filesystem::create_directories(options.report_folder, error);
-  if (error) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("--report: cannot create ", options.report_folder, ": ", error.message()));
-  }
-  const std::string& folder = options.report_folder;
-  OCTET_RETURN_IF_ERROR(WriteFile(folder + "/report.json", runtime::ReportJson(report)));
-  return WriteFile(folder + "/report.txt", runtime::ReportText(report));
+  OCTET_RETURN_IF_ERROR(Describe(options, context));
+  return WriteReports(options.report_folder, report, context);
 }
 
 }  // namespace octet::server

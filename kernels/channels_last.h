@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <optional>
+
 #include "graph/types.h"
 #include "oneapi/dnnl/dnnl.hpp"
 
@@ -11,7 +13,11 @@ namespace octet::kernels {
 // has.
 dnnl::memory::desc ChannelsLast(const graph::TensorType& type);
 
-// oneDNN's name for the storage of float32, int8, uint8 and int32.
+// oneDNN's name for the storage of float32, bfloat16, int8, uint8 and int32.
 dnnl::memory::data_type StorageType(const graph::TensorType& type);
+
+// Elements of another type in the same places; none if they lie in blocks.
+std::optional<dnnl::memory::desc> InType(const dnnl::memory::desc& desc,
+                                         dnnl::memory::data_type type);
 
 }  // namespace octet::kernels

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "kernels/channel_padding.h"
 #include "kernels/channels_last.h"
+#include "kernels/dispatch_gate.h"
 #include "kernels/packed_layout.h"
 #include "kernels/post_ops.h"
 #include "kernels/primitive_kernel.h"
@@ -38,7 +39,8 @@ class ConvolutionLowering {
     if (int8_) OCTET_RETURN_IF_ERROR(SetQuantization(Operands(), attributes_));
     if (dynamic_) chain_ = FusedChain::PerSample();
     OCTET_RETURN_IF_ERROR(chain_.Append(context_, attributes_));
-    const dnnl::convolution_forward::primitive_desc desc = Describe();
+    const dnnl::convolution_forward::primitive_desc desc =
+        bfloat16_ ? DescribeBFloat16() : Describe();
     PrimitiveCall call(context_);
     OCTET_RETURN_IF_ERROR(BindSource(desc, call));
     OCTET_ASSIGN_OR_RETURN(const int weights, Weights(desc.weights_desc()));
@@ -55,8 +57,8 @@ class ConvolutionLowering {
     call.Output(DNNL_ARG_DST, output, desc.dst_desc(), dynamic_ ? desc.dst_desc().get_size() : 0);
     const int64_t macs = ElementCount(output_.shape) * ElementCount(weight_.shape) /
                          std::max<int64_t>(weight_.shape[0], 1);
-    call.Emit(dnnl::convolution_forward(desc), desc, {.macs = macs, .int8 = int8_},
-              dynamic_ ? input_.shape[0] : 1);
+    call.Emit(dnnl::convolution_forward(desc), desc,
+              {.macs = macs, .int8 = int8_, .bfloat16 = bfloat16_}, dynamic_ ? input_.shape[0] : 1);
     return absl::OkStatus();
   }
 
@@ -64,6 +66,7 @@ class ConvolutionLowering {
   absl::Status ChooseArithmetic() {
     int8_ = weight_.quant.has_value();
     dynamic_ = int8_ && !input_.quant;
+    bfloat16_ = weight_.dtype == DataType::kBFloat16;
     if (input_.quant && !int8_) {
       return absl::UnimplementedError("a quantized input with float weights");
     }
@@ -107,9 +110,22 @@ class ConvolutionLowering {
     return grouped;
   }
 
+  // Channels last, which most of oneDNN's bfloat16 kernels read; where that has none but reference
+  // code, as it likes.
+  dnnl::convolution_forward::primitive_desc DescribeBFloat16() const {
+    graph::TensorType source = input_;
+    source.dtype = DataType::kBFloat16;
+    graph::TensorType destination = output_;
+    if (context_.OutputMayBeBFloat16(0)) destination.dtype = DataType::kBFloat16;
+    auto desc = Describe(ChannelsLast(source), ChannelsLast(destination));
+    if (!IsReferenceImplementation(desc.impl_info_str(), /*int8=*/false)) return desc;
+    const auto any = memory::format_tag::any;
+    return Describe({Dims(input_.shape), memory::data_type::bf16, any},
+                    {Dims(output_.shape), memory::data_type::f32, any});
+  }
+
   dnnl::convolution_forward::primitive_desc Describe() const {
     const auto any = memory::format_tag::any;
-    const memory::desc weights(Dims(GroupedWeights().shape), StorageType(weight_), any);
     memory::desc source(Dims(input_.shape), memory::data_type::f32, any);
     memory::desc destination(Dims(output_.shape), memory::data_type::f32, any);
     if (int8_) {
@@ -118,6 +134,13 @@ class ConvolutionLowering {
       source = ChannelsLast(SourceCodes());
       destination = ChannelsLast(result);
     }
+    return Describe(source, destination);
+  }
+
+  dnnl::convolution_forward::primitive_desc Describe(const memory::desc& source,
+                                                     const memory::desc& destination) const {
+    const memory::desc weights(Dims(GroupedWeights().shape), StorageType(weight_),
+                               memory::format_tag::any);
     const memory::desc bias =
         context_.has_input(kBias)
             ? memory::desc({weight_.shape[0]}, memory::data_type::f32, memory::format_tag::x)
@@ -263,6 +286,7 @@ class ConvolutionLowering {
   const graph::TensorType& output_;
   bool int8_ = false;
   bool dynamic_ = false;
+  bool bfloat16_ = false;
   bool pads_channels_ = false;
   int64_t channels_ = 0;  // of the images as the primitive reads them
   dnnl::primitive_attr attributes_ = BaseAttributes();
@@ -278,6 +302,9 @@ absl::StatusOr<bool> LowerConvolution(LoweringContext& context) {
   if (!PlainDesc(input) || !PlainDesc(weight) || !PlainDesc(context.output_type(0)) ||
       input.shape.size() > kMostDimensions) {
     return false;
+  }
+  if (weight.dtype == DataType::kBFloat16 && !context.is_constant(kWeight)) {
+    return absl::UnimplementedError("expected bfloat16 weights as a constant");
   }
   OCTET_ASSIGN_OR_RETURN(ConvGeometry geometry,
                          ReadConvGeometry(context.node(), input.shape, weight.shape));

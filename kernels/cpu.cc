@@ -42,6 +42,12 @@ bool HasVnni() {
   return isa != "sse41" && isa != "avx" && isa != "avx2" && isa != "avx512_core" && isa != "x86-64";
 }
 
+bool HasBFloat16() {
+  const std::string isa = InstructionSet();
+  return isa == "avx512_core_bf16" || isa == "avx512_core_fp16" || isa == "avx512_core_amx" ||
+         isa == "avx512_core_amx_fp16";
+}
+
 std::string OneDnnVersion() {
   const dnnl::version_t* version = dnnl::version();
   return absl::StrCat(version->major, ".", version->minor, ".", version->patch);

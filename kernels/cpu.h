@@ -12,6 +12,10 @@ std::string InstructionSet();
 // Whether 8-bit products are accumulated without saturation (VNNI, AVX-VNNI or AMX).
 bool HasVnni();
 
+// Whether bfloat16 products are instructions of their own (AVX512-BF16 or AMX-BF16). Elsewhere
+// they are emulated, several times slower than float32, or not there at all.
+bool HasBFloat16();
+
 std::string OneDnnVersion();  // "3.7.2"
 
 // Call once on every thread that runs kernels: sets how many OpenMP threads it may use, and rounds

@@ -94,6 +94,11 @@ absl::StatusOr<DataType> ElementTypeOf(int64_t onnx_number) {
   }
 }
 
+bool IsBFloat16Weight(const InferContext& context, int input) {
+  return context.has_input(input) && context.input(input).dtype == DataType::kBFloat16 &&
+         context.input(0).dtype == DataType::kFloat32;
+}
+
 absl::Status ExpectType(const InferContext& context, int input, DataType type) {
   if (!context.has_input(input) || context.input(input).dtype == type) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("input ", input, " must be ", Name(type), ", not ",

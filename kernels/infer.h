@@ -33,6 +33,9 @@ absl::StatusOr<std::vector<int>> NormalizeAxes(std::span<const int64_t> axes, in
 // the types that Octet has not got.
 absl::StatusOr<DataType> ElementTypeOf(int64_t onnx_number);
 
+// Float weights may be stored as bfloat16; models do not come with them, octet makes them.
+bool IsBFloat16Weight(const InferContext& context, int input);
+
 // InvalidArgument naming the input unless it has that element type.
 absl::Status ExpectType(const InferContext& context, int input, DataType type);
 

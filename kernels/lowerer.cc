@@ -81,6 +81,9 @@ absl::Status Lowerer::LowerByReference(const graph::Node& node) {
     if (lowering.input_type(i).quant) {
       return absl::UnimplementedError("the operator has no kernel for quantized inputs");
     }
+    if (lowering.input_type(i).dtype == DataType::kBFloat16) {
+      return absl::UnimplementedError("the operator has no kernel for bfloat16 weights");
+    }
     OCTET_ASSIGN_OR_RETURN(const int buffer, Plain(node.inputs[i]));
     inputs.push_back(buffer);
     input_types.push_back(lowering.input_type(i));
@@ -167,6 +170,31 @@ void Lowerer::Place(graph::ValueId id, Placement placement) {
   PlacementsOf(id).push_back(std::move(placement));
 }
 
+bool Lowerer::TakesBFloat16(graph::NodeId reader, graph::ValueId value) const {
+  const graph::Node& node = graph_.node(reader);
+  if (node.schema->quant != graph::QuantRole::kCompute || !node.HasInput(1)) return false;
+  if (graph_.value(node.inputs[1]).type.dtype != DataType::kBFloat16) return false;
+  for (size_t i = 1; i < node.inputs.size(); ++i) {
+    if (node.inputs[i] != value) continue;
+    // What a convolution adds to its result may be bfloat16 where it is as large as the result.
+    const bool fused =
+        std::any_of(node.fused.begin(), node.fused.end(),
+                    [&](const graph::FusedOp& op) { return op.input == static_cast<int>(i); });
+    const Shape& shape = graph_.value(value).type.shape;
+    if (!fused || node.op != "Conv" || shape != graph_.value(node.outputs[0]).type.shape) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool Lowerer::AllTakeBFloat16(graph::ValueId value) const {
+  const auto& readers = graph_.value(value).consumers;
+  return !readers.empty() && !graph_.IsGraphOutput(value) &&
+         std::all_of(readers.begin(), readers.end(),
+                     [&](graph::NodeId reader) { return TakesBFloat16(reader, value); });
+}
+
 bool Lowerer::SomebodyElseReads(int buffer) const {
   if (program_.buffers[static_cast<size_t>(buffer)].constant != nullptr) return true;
   int readers = 0;
@@ -207,7 +235,8 @@ void Lowerer::Emit(std::unique_ptr<Kernel> kernel, std::vector<int> inputs,
                             .op = current_->op,
                             .layout = std::move(layout),
                             .macs = work.macs,
-                            .int8 = work.int8});
+                            .int8 = work.int8,
+                            .bfloat16 = work.bfloat16});
 }
 
 absl::StatusOr<Program> LowerGraph(const graph::Graph& graph, WeightCache& weights) {
@@ -228,6 +257,9 @@ std::optional<dnnl::memory::desc> PlainDesc(const graph::TensorType& type) {
       break;
     case DataType::kInt32:
       data_type = dnnl::memory::data_type::s32;
+      break;
+    case DataType::kBFloat16:
+      data_type = dnnl::memory::data_type::bf16;
       break;
     default:
       return std::nullopt;

@@ -36,6 +36,8 @@ class Lowerer {
                                 const dnnl::memory::desc& to);
   void Place(graph::ValueId id, Placement placement);
   bool SomebodyElseReads(int buffer) const;
+  bool TakesBFloat16(graph::NodeId reader, graph::ValueId value) const;
+  bool AllTakeBFloat16(graph::ValueId value) const;
 
   int NewBuffer(size_t bytes);
   absl::StatusOr<int> ConstantBuffer(uint64_t constant, const std::string& layout,

@@ -36,6 +36,7 @@ const dnnl::engine& Engine();
 struct Work {
   int64_t macs = 0;
   bool int8 = false;
+  bool bfloat16 = false;
 };
 
 class Lowerer;
@@ -62,9 +63,12 @@ class LoweringContext {
 
   // A buffer holding the input dense and row-major.
   absl::StatusOr<int> Plain(int i);
-  // The layout the input lies in now (of several, the one it was made in); none if oneDNN cannot
-  // describe it.
+  // The layout the input lies in now (of several, the one it was made in), for elements of its
+  // type; none if oneDNN cannot describe it.
   std::optional<dnnl::memory::desc> NativeDesc(int i) const;
+  // Whether the elements that lie there are bfloat16, though the value is float32: InLayout() gives
+  // them in either type.
+  bool LiesInBFloat16(int i) const;
   // A buffer holding the input in exactly this layout. The input's type must be one of oneDNN's.
   absl::StatusOr<int> InLayout(int i, const dnnl::memory::desc& desc);
   // A constant made for this node from constant input `i`, kept once in the weight cache: `layout`
@@ -85,6 +89,9 @@ class LoweringContext {
   // A new buffer for an output. Each output needs exactly one of these, or an alias.
   int PlainOutput(int i);
   int OutputInLayout(int i, const dnnl::memory::desc& desc);
+  // Whether every reader of the float32 output takes bfloat16: it may be made so, its dimensions in
+  // any order but not in blocks.
+  bool OutputMayBeBFloat16(int i) const;
   // The output, in `to`, is written over the input, which must lie in `from`, as large: a copy is
   // made first if somebody else still reads the input.
   absl::StatusOr<int> OutputOverInput(int output, int input, const dnnl::memory::desc& from,

@@ -1,6 +1,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kernels/channels_last.h"
 #include "kernels/lowerer.h"
 #include "kernels/operator.h"
 #include "kernels/primitive_kernel.h"
@@ -59,7 +60,20 @@ absl::StatusOr<int> LoweringContext::Plain(int i) { return lowerer_.Plain(node_.
 std::optional<dnnl::memory::desc> LoweringContext::NativeDesc(int i) const {
   const auto& placements = lowerer_.PlacementsOf(node_.inputs[i]);
   if (placements.empty()) return PlainDesc(input_type(i));
+  if (LiesInBFloat16(i)) return InType(*placements.front().desc, StorageType(input_type(i)));
   return placements.front().desc;
+}
+
+bool LoweringContext::LiesInBFloat16(int i) const {
+  const auto& placements = lowerer_.PlacementsOf(node_.inputs[i]);
+  return !placements.empty() && placements.front().desc &&
+         placements.front().desc->get_data_type() == dnnl::memory::data_type::bf16;
+}
+
+bool LoweringContext::OutputMayBeBFloat16(int i) const {
+  const graph::TensorType& type = output_type(i);
+  return type.dtype == DataType::kFloat32 && !type.quant &&
+         lowerer_.AllTakeBFloat16(node_.outputs[i]);
 }
 
 absl::StatusOr<int> LoweringContext::InLayout(int i, const dnnl::memory::desc& desc) {
@@ -151,9 +165,9 @@ absl::Status LoweringContext::AliasPlain(int output, int input) {
 absl::Status LoweringContext::AliasView(int output, int input, const dnnl::memory::desc& desc) {
   const auto& placements = lowerer_.PlacementsOf(node_.inputs[input]);
   if (placements.empty()) OCTET_RETURN_IF_ERROR(Plain(input).status());
-  lowerer_.Place(
-      node_.outputs[output],
-      {.buffer = lowerer_.PlacementsOf(node_.inputs[input]).front().buffer, .desc = desc});
+  const auto& found = lowerer_.PlacementsOf(node_.inputs[input]).front();
+  lowerer_.Place(node_.outputs[output],
+                 {.buffer = found.buffer, .desc = InType(desc, found.desc->get_data_type())});
   return absl::OkStatus();
 }
 

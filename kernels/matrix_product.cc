@@ -92,6 +92,7 @@ class ProductLowering {
 
  private:
   bool Int8() const { return context_.input_type(kLeft).quant.has_value(); }
+  bool BFloat16() const { return context_.input_type(kRight).dtype == DataType::kBFloat16; }
   bool ConstantRight() const { return context_.is_constant(kRight); }
 
   // One tall matrix instead of a batch, if all share the right operand: what oneDNN is fast at.
@@ -188,10 +189,19 @@ class ProductLowering {
             .weights_factor = ConstantRight() ? product_.alpha : 1};
   }
 
+  memory::data_type ElementType(int input) const {
+    return BFloat16() ? memory::data_type::bf16 : StorageType(context_.input_type(input));
+  }
+
+  memory::data_type OutputType() const {
+    return BFloat16() && context_.OutputMayBeBFloat16(0) ? memory::data_type::bf16
+                                                         : StorageType(context_.output_type(0));
+  }
+
   dnnl::matmul::primitive_desc Describe(bool as_it_lies) {
     const auto operand = [&](int input, const Shape& shape, bool transposed) {
-      const memory::data_type type = StorageType(context_.input_type(input));
-      if (as_it_lies && !transposed) {
+      const memory::data_type type = ElementType(input);
+      if (as_it_lies && !transposed && !BFloat16()) {
         if (const auto view = StridedView(context_, input, shape)) return *view;
       }
       return DenseDesc(shape, type, transposed);
@@ -202,8 +212,7 @@ class ProductLowering {
         ConstantRight()
             ? memory::desc(right_.get_dims(), right_.get_data_type(), memory::format_tag::any)
             : right_;
-    const memory::desc output =
-        DenseDesc(shape_.output, StorageType(context_.output_type(0)), false);
+    const memory::desc output = DenseDesc(shape_.output, OutputType(), false);
     memory::desc bias;
     if (addend_.form == Addend::Form::kBias) {
       memory::dims dims(shape_.output.size(), 1);
@@ -227,6 +236,10 @@ class ProductLowering {
 
   // A buffer that holds `input` in `desc`, a view of its dense elements or of how they lie.
   absl::StatusOr<int> Operand(int input, const memory::desc& desc, bool transposed) {
+    if (BFloat16()) {
+      return context_.InLayout(
+          input, *InType(*PlainDesc(context_.input_type(input)), memory::data_type::bf16));
+    }
     const memory::dims dims = desc.get_dims();
     const auto view = StridedView(context_, input, Shape(dims.begin(), dims.end()));
     if (!transposed && view && *view == desc) {
@@ -296,10 +309,13 @@ class ProductLowering {
     }
     OCTET_ASSIGN_OR_RETURN(
         const int output,
-        chain_.BindOutput(context_, desc, *PlainDesc(context_.output_type(0)), call));
+        chain_.BindOutput(context_, desc,
+                          *InType(*PlainDesc(context_.output_type(0)), OutputType()), call));
     call.Output(DNNL_ARG_DST, output, desc.dst_desc());
     call.Emit(dnnl::matmul(desc), desc,
-              {.macs = ElementCount(shape_.output) * shape_.depth(), .int8 = Int8()});
+              {.macs = ElementCount(shape_.output) * shape_.depth(),
+               .int8 = Int8(),
+               .bfloat16 = BFloat16()});
     return absl::OkStatus();
   }
 
@@ -353,6 +369,10 @@ absl::StatusOr<bool> LowerMatrixProduct(LoweringContext& context, const MatrixPr
   OCTET_ASSIGN_OR_RETURN(ProductShape shape, ReadProductShape(product, left.shape, right.shape));
   if (left.quant && !right.quant) {
     return absl::UnimplementedError("a quantized left operand with a float right operand");
+  }
+  const bool bfloat16 = right.dtype == DataType::kBFloat16;
+  if (bfloat16 && (!context.is_constant(kRight) || product.alpha != 1)) {
+    return absl::UnimplementedError("expected bfloat16 weights as a constant, without a factor");
   }
   if (right.quant && !left.quant) return LowerDynamicProduct(context, product, shape);
   return ProductLowering(context, product, std::move(shape)).Run();

@@ -31,8 +31,9 @@ struct ProductShape {
 absl::StatusOr<ProductShape> ReadProductShape(const MatrixProduct& product, const Shape& left,
                                               const Shape& right);
 
-// oneDNN's matmul, in float32 or int8; int8 with a float left operand quantizes each row of it on
-// the fly. False for element types and sizes that oneDNN has not got.
+// oneDNN's matmul, in float32, in bfloat16 (weights of that type; sums are float32) or in int8;
+// int8 with a float left operand quantizes each row of it on the fly. False for element types and
+// sizes that oneDNN has not got.
 absl::StatusOr<bool> LowerMatrixProduct(LoweringContext& context, const MatrixProduct& product);
 
 }  // namespace octet::kernels

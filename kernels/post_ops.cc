@@ -109,8 +109,9 @@ absl::Status FusedChain::AppendOperand(LoweringContext& context, const graph::Fu
   }
   if (!plain) {
     const dnnl::memory::dims dims(output.shape.begin(), output.shape.end());
-    chain.append_binary(kind, dnnl::memory::desc(dims, dnnl::memory::data_type::f32,
-                                                 dnnl::memory::format_tag::any));
+    const auto type = context.LiesInBFloat16(fused.input) ? dnnl::memory::data_type::bf16
+                                                          : dnnl::memory::data_type::f32;
+    chain.append_binary(kind, dnnl::memory::desc(dims, type, dnnl::memory::format_tag::any));
     return absl::OkStatus();
   }
   Shape dims = view_.value_or(Padded(operand.shape, output.shape.size()));

@@ -26,9 +26,10 @@ struct Step {
   std::vector<int> outputs;  // likewise
   std::string node;          // the graph node this step belongs to
   std::string op;
-  std::string layout;  // of the first output: "nchw", "nhwc", "blocked", ...
-  int64_t macs = 0;    // multiply-accumulates
-  bool int8 = false;   // done in int8 arithmetic
+  std::string layout;     // of the first output: "nchw", "nhwc", "blocked", ...
+  int64_t macs = 0;       // multiply-accumulates
+  bool int8 = false;      // done in int8 arithmetic
+  bool bfloat16 = false;  // products of bfloat16, sums in float32
 };
 
 struct Program {

@@ -19,6 +19,7 @@ absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
       const ConvGeometry geometry,
       ReadConvGeometry(context.node(), context.shape(kInput), context.shape(kWeight)));
   for (int i = 0; i < context.input_count(); ++i) {
+    if (i == kWeight && IsBFloat16Weight(context, i)) continue;
     OCTET_RETURN_IF_ERROR(ExpectType(context, i, DataType::kFloat32));
   }
   const int64_t channels = context.shape(kWeight)[0];

@@ -27,6 +27,7 @@ absl::Status CheckTypes(const InferContext& context) {
   const DataType type = context.input(0).dtype;
   if (type == DataType::kBool) return absl::InvalidArgumentError("a matrix of BOOL");
   for (int i = 1; i < context.input_count(); ++i) {
+    if (i == kRight && IsBFloat16Weight(context, i)) continue;
     OCTET_RETURN_IF_ERROR(ExpectType(context, i, type));
   }
   return absl::OkStatus();

@@ -71,11 +71,45 @@ void ExpandAtRunTime(Graph& graph, NodeId layer, const std::string& name,
   graph.mutable_node(layer).attributes["octet.largest_column_sum"] = packed.largest_row_sum;
 }
 
+// Gives a layer the weights of its precision.
+absl::Status ReplaceWeights(NodeId layer, Precision precision, const WeightsById& weights,
+                            const FourBitWeightsById& four_bits, const BFloat16ById& bfloat16,
+                            Graph& graph) {
+  if (precision == Precision::kFloat32) return absl::OkStatus();
+  const graph::Value& old = graph.value(graph.node(layer).inputs[1]);
+  const std::string name = old.name;
+  const uint64_t id = old.constant->id();
+  if (precision == Precision::kBFloat16) {
+    const auto found = bfloat16.find(id);
+    if (found == bfloat16.end()) return NoWeights(graph, layer);
+    graph.SetInput(layer, 1, graph.AddConstant(absl::StrCat(name, ".bf16"), found->second));
+    return absl::OkStatus();
+  }
+  const QuantizedWeights* int8 = nullptr;
+  if (HasFourBitWeights(precision)) {
+    const auto found = four_bits.find(id);
+    if (found == four_bits.end()) return NoWeights(graph, layer);
+    if (found->second.packed) {
+      ExpandAtRunTime(graph, layer, absl::StrCat(name, ".int8"), found->second);
+      return absl::OkStatus();
+    }
+    int8 = &found->second.int8;
+  } else {
+    const auto found = weights.find(id);
+    if (found == weights.end()) return NoWeights(graph, layer);
+    int8 = &found->second;
+  }
+  graph.SetInput(layer, 1,
+                 graph.AddConstant(absl::StrCat(name, ".int8"), int8->codes, int8->params));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Graph> Rewrite(const Graph& graph, const Selection& selection,
                               const std::vector<ValueQuantizer>& quantizers,
-                              const WeightsById& weights, const FourBitWeightsById& four_bits) {
+                              const WeightsById& weights, const FourBitWeightsById& four_bits,
+                              const BFloat16ById& bfloat16) {
   Graph result = graph;
   for (size_t i = 0; i < graph.value_count(); ++i) {
     const int index = selection.quantizer[i];
@@ -97,24 +131,7 @@ absl::StatusOr<Graph> Rewrite(const Graph& graph, const Selection& selection,
     result.ReplaceOutput(value, converted);
   }
   for (const auto& [layer, precision] : selection.layers) {
-    if (precision == Precision::kFloat32) continue;
-    const ValueId old = result.node(layer).inputs[1];
-    const uint64_t id = result.value(old).constant->id();
-    const std::string name = absl::StrCat(result.value(old).name, ".int8");
-    if (HasFourBitWeights(precision)) {
-      const auto found = four_bits.find(id);
-      if (found == four_bits.end()) return NoWeights(result, layer);
-      if (found->second.packed) {
-        ExpandAtRunTime(result, layer, name, found->second);
-      } else {
-        const QuantizedWeights& int8 = found->second.int8;
-        result.SetInput(layer, 1, result.AddConstant(name, int8.codes, int8.params));
-      }
-      continue;
-    }
-    const auto found = weights.find(id);
-    if (found == weights.end()) return NoWeights(result, layer);
-    result.SetInput(layer, 1, result.AddConstant(name, found->second.codes, found->second.params));
+    OCTET_RETURN_IF_ERROR(ReplaceWeights(layer, precision, weights, four_bits, bfloat16, result));
   }
   result.RemoveDeadNodes();
   OCTET_RETURN_IF_ERROR(result.Verify());

@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
+#include "quant/bfloat16_weights.h"
 #include "quant/four_bits.h"
 #include "quant/selection.h"
 #include "quant/weights.h"
@@ -24,10 +25,12 @@ struct ValueQuantizer {
 
 // `graph` with octet.Quantize and octet.Dequantize where codes meet floats. `quantizers` are those
 // of `selection`, by index; `weights` has the weights of every layer of an 8-bit precision,
-// `four_bits` those of the 4-bit ones. What the graph computes is unchanged but for rounding.
+// `four_bits` those of the 4-bit ones, `bfloat16` those of bfloat16 layers. What the graph computes
+// is unchanged but for rounding.
 absl::StatusOr<graph::Graph> Rewrite(const graph::Graph& graph, const Selection& selection,
                                      const std::vector<ValueQuantizer>& quantizers,
                                      const WeightsById& weights,
-                                     const FourBitWeightsById& four_bits = {});
+                                     const FourBitWeightsById& four_bits = {},
+                                     const BFloat16ById& bfloat16 = {});
 
 }  // namespace octet::quant

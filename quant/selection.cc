@@ -180,6 +180,8 @@ absl::string_view Name(Precision precision) {
       return "int4";
     case Precision::kInt4Dynamic:
       return "int4 dynamic";
+    case Precision::kBFloat16:
+      return "bf16";
     default:
       return "fp32";
   }

@@ -15,6 +15,7 @@ namespace octet::quant {
 // How a layer (a node that multiplies activations by weights) computes.
 enum class Precision : uint8_t {
   kFloat32,
+  kBFloat16,     // weights and activations rounded to bfloat16, sums in float32
   kInt8,         // activations quantized with ranges from calibration
   kInt8Dynamic,  // activations quantized row by row, by their own range, as they come
   // The same two with weights that are stored in 4 bits, and computed with in 8.
@@ -26,12 +27,17 @@ inline bool HasFourBitWeights(Precision precision) {
   return precision == Precision::kInt4 || precision == Precision::kInt4Dynamic;
 }
 
+// Whether products are of 8-bit integers, in however many bits weights are stored.
+inline bool IsInt8(Precision precision) {
+  return precision != Precision::kFloat32 && precision != Precision::kBFloat16;
+}
+
 // Ordered: the quantized graph has to be the same, constant for constant, each time it is made
 // (Graph::RestoreBytes).
 using LayerPrecisions = std::map<graph::NodeId, Precision>;
 
-// The layers of a graph that have int8 kernels, in topological order: their weights are constant
-// float32, and there are enough products per output to be worth it.
+// The layers of a graph that have int8 and bfloat16 kernels, in topological order: their weights
+// are constant float32, and there are enough products per output to be worth it.
 absl::StatusOr<std::vector<graph::NodeId>> QuantizableLayers(const graph::Graph& graph);
 
 // The output-channel dimension of a layer's weights (input 1).

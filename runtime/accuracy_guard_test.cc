@@ -139,7 +139,7 @@ QuantizedModel Quantize(const GraphBuilder::Finished& model, const CalibrationDa
 std::vector<std::string> FloatLayers(const QuantizeReport& report) {
   std::vector<std::string> names;
   for (const LayerReport& layer : report.layers) {
-    if (layer.precision == Precision::kFloat32) names.push_back(layer.node);
+    if (!IsInt8(layer.precision)) names.push_back(layer.node);
   }
   return names;
 }
@@ -282,7 +282,7 @@ TEST(AccuracyGuard, ErrorRefusesAndNamesBothNumbers) {
 
 TEST(AccuracyGuard, RulesOfTheUserStand) {
   QuantizeOptions options = MinMax();
-  options.layers = {{"hard", LayerMode::kInt8}};
+  options.layers = {{.match = "hard", .mode = Mode::kInt8}};
   options.max_float_fraction = 1;
   const QuantizedModel quantized = Quantize(Classifier(true), Data(32), options);
   for (const LayerReport& layer : quantized.report.layers) {

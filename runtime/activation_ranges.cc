@@ -1,5 +1,7 @@
 #include "runtime/activation_ranges.h"
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "quant/range_estimator.h"
 
@@ -17,6 +19,7 @@ absl::Status ActivationRanges::Observe(const graph::Graph& graph, const quant::S
                          runtime::Observe(graph, values, samples, weights));
   for (size_t i = 0; i < histograms.size(); ++i) {
     histograms_.emplace(values[i], std::move(histograms[i]));
+    names_.emplace(values[i], graph.value(values[i]).name);
   }
   return absl::OkStatus();
 }
@@ -24,6 +27,33 @@ absl::Status ActivationRanges::Observe(const graph::Graph& graph, const quant::S
 const quant::Histogram* ActivationRanges::Find(ValueId value) const {
   const auto found = histograms_.find(value);
   return found == histograms_.end() ? nullptr : &found->second;
+}
+
+absl::Status ActivationRanges::Override(ValueId value, const std::string& algorithm) {
+  const auto [known, added] = overrides_.emplace(value, algorithm);
+  if (added || known->second == algorithm) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "Q017: quantization.layers: layers that read the same value choose its range by ",
+      known->second, " and by ", algorithm));
+}
+
+absl::StatusOr<std::string> ActivationRanges::AlgorithmFor(const Group& group,
+                                                           const std::string& otherwise) const {
+  const std::string* chosen = nullptr;
+  for (const ValueId value : group) {
+    const auto found = overrides_.find(value);
+    if (found == overrides_.end()) continue;
+    if (chosen != nullptr && *chosen != found->second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("Q017: quantization.layers: one quantizer is to be chosen by ", *chosen,
+                       " and by ", found->second, ", since these values share it: ",
+                       absl::StrJoin(group, ", ", [this](std::string* out, ValueId member) {
+                         absl::StrAppend(out, names_.at(member));
+                       })));
+    }
+    chosen = &found->second;
+  }
+  return chosen == nullptr ? otherwise : *chosen;
 }
 
 absl::StatusOr<std::vector<quant::ValueQuantizer>> ActivationRanges::Quantizers(
@@ -35,10 +65,11 @@ absl::StatusOr<std::vector<quant::ValueQuantizer>> ActivationRanges::Quantizers(
   }
   std::vector<quant::ValueQuantizer> quantizers;
   for (Group& group : groups) {
-    auto key = std::make_pair(algorithm, std::move(group));
+    OCTET_ASSIGN_OR_RETURN(std::string name, AlgorithmFor(group, algorithm));
+    auto key = std::make_pair(std::move(name), std::move(group));
     auto known = known_.find(key);
     if (known == known_.end()) {
-      OCTET_ASSIGN_OR_RETURN(quant::ValueQuantizer estimated, Estimate(key.second, algorithm));
+      OCTET_ASSIGN_OR_RETURN(quant::ValueQuantizer estimated, Estimate(key.second, key.first));
       known = known_.emplace(std::move(key), std::move(estimated)).first;
     }
     quantizers.push_back(known->second);

@@ -28,10 +28,13 @@ class ActivationRanges {
 
   // What was observed of a value; null if nothing.
   const quant::Histogram* Find(graph::ValueId value) const;
+  // `algorithm` for what is read from this value, whatever is asked for elsewhere. InvalidArgument
+  // (Q017) if it already has another one.
+  absl::Status Override(graph::ValueId value, const std::string& algorithm);
 
   // One quantizer for each of the selection's, whose values must be among the observed ones.
   // `algorithm` is a range estimator (quant/range_estimator.h). What was asked before is
-  // remembered.
+  // remembered. InvalidArgument (Q017) if values that share a quantizer have different overrides.
   absl::StatusOr<std::vector<quant::ValueQuantizer>> Quantizers(const quant::Selection& selection,
                                                                 const std::string& algorithm);
 
@@ -41,7 +44,11 @@ class ActivationRanges {
   absl::StatusOr<quant::ValueQuantizer> Estimate(const Group& group,
                                                  const std::string& algorithm) const;
 
+  absl::StatusOr<std::string> AlgorithmFor(const Group& group, const std::string& otherwise) const;
+
   const double percentile_;
+  std::map<graph::ValueId, std::string> overrides_;
+  std::map<graph::ValueId, std::string> names_;
   std::map<graph::ValueId, quant::Histogram> histograms_;
   std::map<std::pair<std::string, Group>, quant::ValueQuantizer> known_;
 };

@@ -59,10 +59,12 @@ struct ModelAccuracy {
 
 // What happened to a model between its file and its kernels, for logs and metrics.
 struct ModelSummary {
-  std::string mode;                 // "fp32" or "int8"
+  std::string mode;                 // "fp32", "bf16" or "int8"
+  std::string mode_reason;          // why this one; empty if it is what was asked for
   double load_seconds = 0;          // import to warm
   double quantization_seconds = 0;  // of these, calibration and quantization
   double int8_mac_share = 0;        // multiply-accumulates done in int8, 0 to 1
+  double bfloat16_mac_share = 0;    // likewise in bfloat16
   double output_sqnr_db = 0;        // against float32 on held-out samples; 0 if not measured
   ModelAccuracy accuracy;
   std::string calibration;  // "static, 32 samples", "dynamic", ""

@@ -128,7 +128,7 @@ absl::StatusOr<BiasCorrections> CorrectBiases(const Graph& graph, const quant::S
     const graph::Node& layer = graph.node(id);
     const Shape& weight = graph.value(layer.inputs[1]).type.shape;
     const int64_t channels = weight[static_cast<size_t>(quant::WeightAxis(layer, weight))];
-    if (precision == Precision::kFloat32 || !HasChangeableBias(graph, layer, channels)) continue;
+    if (!IsInt8(precision) || !HasChangeableBias(graph, layer, channels)) continue;
     layers.push_back(id);
     inputs.push_back(layer.inputs[0]);
     means.emplace_back(QuantizerOf(selection, quantizers, layer.inputs[0], precision));
@@ -162,7 +162,7 @@ void ApplyBiases(const BiasCorrections& corrections, const quant::Selection& sel
                  Graph& quantized) {
   for (const auto& [id, bias] : corrections.biases) {
     const Precision precision = selection.layers.at(id);
-    if (precision == Precision::kFloat32) continue;
+    if (!IsInt8(precision)) continue;
     if (quant::HasFourBitWeights(precision) != corrections.four_bits.contains(id)) continue;
     quantized.SetInput(
         id, kBias,

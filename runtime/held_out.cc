@@ -1,9 +1,11 @@
 #include "runtime/held_out.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/hash/hash.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
 namespace octet::runtime {
@@ -51,6 +53,31 @@ SampleSplit HoldOut(const CalibrationData& data, double share) {
   }
   split.held_out = WithoutSeen(split.calibrating, measuring);
   return split;
+}
+
+ChosenSamples ChooseSamples(const CalibrationData& data, const CalibrationData& validation,
+                            double share) {
+  ChosenSamples chosen;
+  if (!validation.samples.empty()) {
+    if (share < 1) chosen.calibrating = data.samples;
+    chosen.measuring = WithoutSeen(chosen.calibrating, validation);
+    chosen.source = absl::StrCat("samples of ", validation.source);
+    if (const size_t seen = validation.samples.size() - chosen.measuring.samples.size(); seen > 0) {
+      chosen.warning = absl::StrCat(
+          seen, " samples of the validation data have calibrated and were passed over");
+    }
+    return chosen;
+  }
+  if (share >= 1 && !data.samples.empty()) {
+    chosen.measuring = data;
+    chosen.source = absl::StrCat("samples of ", data.source);
+    return chosen;
+  }
+  SampleSplit split = HoldOut(data, share);
+  chosen.calibrating = std::move(split.calibrating);
+  chosen.measuring = std::move(split.held_out);
+  chosen.source = "held-out calibration samples";
+  return chosen;
 }
 
 }  // namespace octet::runtime

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "runtime/calibration_data.h"
@@ -21,5 +22,18 @@ SampleSplit HoldOut(const CalibrationData& data, double share);
 // `measuring` without the samples whose bytes are those of one in `calibrating`.
 CalibrationData WithoutSeen(const std::vector<std::vector<Tensor>>& calibrating,
                             const CalibrationData& measuring);
+
+// Who calibrates, and who measures.
+struct ChosenSamples {
+  std::vector<std::vector<Tensor>> calibrating;
+  CalibrationData measuring;
+  std::string source;   // of what measures, for people
+  std::string warning;  // empty: none
+};
+
+// Measures on `validation`, or if there is none on this share of `data`, held out; a share of 1 is
+// all of it, and nothing calibrates.
+ChosenSamples ChooseSamples(const CalibrationData& data, const CalibrationData& validation,
+                            double share);
 
 }  // namespace octet::runtime

@@ -1,7 +1,5 @@
 #include "runtime/layer_list.h"
 
-#include <fnmatch.h>
-
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -25,17 +23,18 @@ bool IsDynamic(const graph::Node& layer, const QuantizeOptions& options, Recipe 
   return options.timing == Timing::kDynamic || (options.timing == Timing::kAuto && by_token);
 }
 
-}  // namespace
-
-const QuantizeOptions::LayerRule* RuleFor(const QuantizeOptions& options, const std::string& name) {
-  for (const QuantizeOptions::LayerRule& rule : options.layers) {
-    if (fnmatch(rule.pattern.c_str(), name.c_str(), 0) == 0) return &rule;
-  }
-  return nullptr;
+absl::Status StaticWithoutSamples(const graph::Node& node, const LayerRule& rule) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("layer ", node.name, ": quantization.layers: match '", rule.match,
+                   "' asks for static ranges, and there are no calibration samples"));
 }
+
+}  // namespace
 
 Precision PrecisionOf(LayerMode mode, bool dynamic) {
   switch (mode) {
+    case LayerMode::kBFloat16:
+      return Precision::kBFloat16;
     case LayerMode::kInt8:
       return dynamic ? Precision::kInt8Dynamic : Precision::kInt8;
     case LayerMode::kInt4:
@@ -52,6 +51,7 @@ absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
   LayerList list;
   OCTET_ASSIGN_OR_RETURN(list.nodes, quant::QuantizableLayers(graph));
   OCTET_ASSIGN_OR_RETURN(const graph::Inference inference, graph::Infer(graph, example_shapes));
+  const Processor processor = ThisProcessor();
   for (const NodeId id : list.nodes) {
     const graph::Node& node = graph.node(id);
     const Shape& weight = graph.value(node.inputs[1]).type.shape;
@@ -61,16 +61,31 @@ absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
                       .op = node.op,
                       .weight_shape = weight,
                       .macs = ElementCount(output) * (ElementCount(weight) / weight[axis])};
+    const LayerRule* rule = list.rules.emplace_back(RuleFor(options.layers, node, weight));
     LayerMode mode = options.mode;
-    if (const auto* rule = RuleFor(options, node.name)) {
-      mode = rule->mode;
+    if (rule != nullptr && rule->mode) {
+      const ResolvedMode resolved = Resolve(*rule->mode, processor);
+      for (const std::string& warning : resolved.warnings) {
+        list.warnings.push_back(absl::StrCat(warning, " (layer ", node.name, ")"));
+      }
+      mode = resolved.mode;
       layer.reason = "configured";
     } else if (mode == LayerMode::kInt4) {
       layer.reason = WhyNotFourBits(graph, id);
       if (!layer.reason.empty()) mode = LayerMode::kInt8;
     }
-    layer.precision = PrecisionOf(mode, !has_samples || IsDynamic(node, options, recipe));
+    bool dynamic = !has_samples || IsDynamic(node, options, recipe);
+    if (rule != nullptr && rule->dynamic) {
+      dynamic = *rule->dynamic;
+      if (!dynamic && !has_samples) return StaticWithoutSamples(node, *rule);
+    }
+    layer.precision = PrecisionOf(mode, dynamic);
     list.reports.push_back(std::move(layer));
+  }
+  if (list.nodes.empty()) list.warnings.push_back("the model has no layer to quantize");
+  for (std::string& warning : RulesWithoutLayers(options.layers, graph, list.nodes)) {
+    if (options.strict) return absl::InvalidArgumentError(warning);
+    list.warnings.push_back(std::move(warning));
   }
   return list;
 }
@@ -121,6 +136,31 @@ std::string WhyNotFourBits(const graph::Graph& graph, NodeId layer) {
   if (depth >= kLeastDepthAmongConvolutions) return "";
   return absl::StrCat("8 bits: ", depth, " inputs, 4 bits are for ", kLeastDepthAmongConvolutions,
                       " and more in networks with convolutions");
+}
+
+bool AnyInt8(const std::vector<Precision>& precisions) {
+  return std::any_of(precisions.begin(), precisions.end(),
+                     [](Precision precision) { return IsInt8(precision); });
+}
+
+void FillShares(QuantizeReport& report) {
+  int64_t total = 0, int8 = 0, bfloat16 = 0;
+  for (const LayerReport& layer : report.layers) {
+    total += layer.macs;
+    if (IsInt8(layer.precision)) int8 += layer.macs;
+    if (layer.precision == Precision::kBFloat16) bfloat16 += layer.macs;
+  }
+  if (total == 0) return;
+  report.int8_mac_share = static_cast<double>(int8) / static_cast<double>(total);
+  report.bfloat16_mac_share = static_cast<double>(bfloat16) / static_cast<double>(total);
+}
+
+QuantizeOptions::Decisions DecisionsOf(const QuantizeReport& report) {
+  QuantizeOptions::Decisions decisions{.activation_algorithm = report.activation_algorithm,
+                                       .bias_correction = report.bias_correction,
+                                       .precisions = {}};
+  for (const LayerReport& layer : report.layers) decisions.precisions.push_back(layer.precision);
+  return decisions;
 }
 
 }  // namespace octet::runtime

@@ -16,21 +16,28 @@
 namespace octet::runtime {
 
 struct LayerList {
-  std::vector<graph::NodeId> nodes;  // in topological order
-  std::vector<LayerReport> reports;  // what is known before anything is quantized
+  std::vector<graph::NodeId> nodes;     // in topological order
+  std::vector<LayerReport> reports;     // what is known before anything is quantized
+  std::vector<const LayerRule*> rules;  // of `options`; null: none
+  std::vector<std::string> warnings;    // also Q013, Q016
 };
 
-// `has_samples`: for ranges of activations. Errors are those of shape inference.
+// `has_samples`: for ranges of activations. Errors are those of shape inference, and
+//   InvalidArgument     with options.strict, a rule that matches no layer
+//   FailedPrecondition  a rule asks for ranges from samples, and there are none
 absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
                                      std::span<const Shape> example_shapes,
                                      const QuantizeOptions& options, Recipe recipe,
                                      bool has_samples);
 
-// The rule for a layer of this name; null if there is none.
-const QuantizeOptions::LayerRule* RuleFor(const QuantizeOptions& options, const std::string& name);
-
 // `dynamic`: activations are quantized at run time.
 quant::Precision PrecisionOf(LayerMode mode, bool dynamic);
+
+// Whether any layer multiplies 8-bit integers.
+bool AnyInt8(const std::vector<quant::Precision>& precisions);
+
+// The shares of the work, from the layers' precisions.
+void FillShares(QuantizeReport& report);
 
 // Whether any layer has 4-bit weights.
 bool AnyFourBits(const std::vector<LayerReport>& layers);

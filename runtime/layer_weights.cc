@@ -71,6 +71,7 @@ absl::Status LayerWeights::Quantize(const quant::LayerPrecisions& precisions) {
   for (Task& task : MissingTasks(precisions)) {
     (quant::HasFourBitWeights(task.precision) ? four : eight).push_back(std::move(task));
   }
+  OCTET_RETURN_IF_ERROR(quant::RoundWeights(graph_, precisions, bfloat16_));
   OCTET_RETURN_IF_ERROR(QuantizeEightBits(eight));
   return QuantizeFourBits(four);
 }
@@ -84,7 +85,7 @@ std::vector<LayerWeights::Task> LayerWeights::MissingTasks(
   std::vector<Task> tasks;
   std::map<std::pair<uint64_t, bool>, size_t> known;
   for (const auto& [layer, precision] : precisions) {
-    if (precision == Precision::kFloat32) continue;
+    if (!IsInt8(precision)) continue;
     const uint64_t id = Weight(layer).id();
     const bool four = quant::HasFourBitWeights(precision);
     if (four ? four_bits_.contains(id) : eight_bits_.contains(id)) continue;
@@ -110,7 +111,11 @@ absl::Status LayerWeights::QuantizeEightBits(const std::vector<Task>& tasks) {
                                  .grid = EightBitGrid(options_),
                                  .zero_non_finite = options_.zero_non_finite};
     options.estimator_options.percentile = options_.percentile;
-    if (options_.per_channel) {
+    const LayerRule* rule = RuleFor(options_.layers, node, weight.shape());
+    if (rule != nullptr && rule->weight_algorithm) options.estimator = *rule->weight_algorithm;
+    if (rule != nullptr && rule->per_channel) {
+      if (*rule->per_channel) options.axis = quant::WeightAxis(node, weight.shape());
+    } else if (options_.per_channel) {
       options.axis = quant::WeightAxis(node, weight.shape());
       options.least_channel_gain_db = options_.least_channel_gain_db;
     }
@@ -273,10 +278,14 @@ void LayerWeights::Describe(NodeId layer, Precision precision, LayerReport& repo
                      : resident(found.int8);
     return;
   }
+  if (precision == Precision::kBFloat16) {
+    report.weights = {.bits = 16, .format = "bf16"};
+    report.bytes_after = report.bytes_resident = weight.byte_size() / 2;
+  }
   const auto eight = eight_bits_.find(weight.id());
   if (eight == eight_bits_.end()) return;
   report.weight_sqnr_db = eight->second.sqnr_db;
-  if (precision == Precision::kFloat32) return;
+  if (!IsInt8(precision)) return;
   report.weights = {.bits = 8,
                     .format = eight->second.params.axis ? "s8c" : "s8t",
                     .algorithm = options_.weight_algorithm,

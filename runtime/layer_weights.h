@@ -1,5 +1,5 @@
-// The weights of a network's layers as integers, in 8 bits and in 4, made when a precision needs
-// them and kept for all attempts.
+// The weights of a network's layers as integers, in 8 bits and in 4, and in bfloat16, made when a
+// precision needs them and kept for all attempts.
 
 #pragma once
 
@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
 #include "kernels/weight_cache.h"
+#include "quant/bfloat16_weights.h"
 #include "quant/four_bits.h"
 #include "quant/rewrite.h"
 #include "quant/selection.h"
@@ -44,6 +45,7 @@ class LayerWeights {
 
   const quant::WeightsById& eight_bits() const { return eight_bits_; }
   const quant::FourBitWeightsById& four_bits() const { return four_bits_; }
+  const quant::BFloat16ById& bfloat16() const { return bfloat16_; }
 
   // Of each layer that is quantized, in 8 bits, as products are computed with them.
   quant::WeightsById For(const quant::LayerPrecisions& precisions) const;
@@ -76,6 +78,7 @@ class LayerWeights {
   kernels::WeightCache* floats_ = nullptr;
   quant::WeightsById eight_bits_;
   quant::FourBitWeightsById four_bits_;
+  quant::BFloat16ById bfloat16_;
 };
 
 }  // namespace octet::runtime

@@ -93,11 +93,12 @@ absl::Status TreatNonFinite(bool zero, CalibrationData& data) {
 // Adds what it reads to the model's files.
 absl::StatusOr<CalibrationData> ReadSamples(const std::string& path, const LoadOptions& options,
                                             PreparedModel& model) {
-  if (options.dynamic) return CalibrationData();
+  if (options.dynamic && !AnyWantsSamples(options.quantization.layers)) return CalibrationData();
   const std::string& configured = options.calibration_path;
   const std::string where = configured.empty() ? CalibrationBeside(path) : configured;
   if (where.empty()) {
-    if (!options.samples_required) return CalibrationData();
+    const bool integers = model.mode == Mode::kInt8 || model.mode == Mode::kInt4;
+    if (!options.samples_required || !integers) return CalibrationData();
     return absl::FailedPreconditionError(absl::StrCat(
         path,
         ": static int8 needs calibration samples: a folder `calibration` beside the model, or "
@@ -128,7 +129,8 @@ absl::StatusOr<CalibrationData> ValidationSamples(const LoadOptions& options,
 }
 
 std::string DescribeCalibration(const QuantizeReport& report) {
-  if (report.mode == "fp32") return "none, the accuracy target is missed in int8";
+  if (report.mode == Name(Mode::kFloat32)) return "none";
+  if (report.mode == Name(Mode::kBFloat16)) return "none needed";
   if (report.calibration_samples == 0) return "dynamic";
   const bool by_token = report.activation_algorithm.empty();
   return absl::StrFormat("%s, %d samples", by_token ? "dynamic" : "static",
@@ -149,16 +151,6 @@ std::vector<int64_t> BatchSizes(bool batchable, int64_t max_batch_size) {
   for (int64_t size = 1; size < max_batch_size; size *= 2) sizes.push_back(size);
   sizes.push_back(max_batch_size);
   return sizes;
-}
-
-// A glob that matches `name` alone.
-std::string Exactly(absl::string_view name) {
-  std::string glob;
-  for (const char c : name) {
-    if (c == '*' || c == '?' || c == '[' || c == '\\') glob += '\\';
-    glob += c;
-  }
-  return glob;
 }
 
 // The largest batch has most to go wrong in, one row is what a lone request runs.
@@ -230,10 +222,14 @@ absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
 // Quantizes, and again without the layers whose kernels turn out wrong, until all are right.
 absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationData& validation,
                               const LoadOptions& options, PreparedModel& model) {
-  OCTET_ASSIGN_OR_RETURN(const std::vector<std::string> transforms,
-                         Smooth(samples, validation, options, model.example_shapes, model.graph));
+  std::vector<std::string> transforms;
+  if (model.mode == Mode::kInt8 || model.mode == Mode::kInt4) {
+    OCTET_ASSIGN_OR_RETURN(transforms,
+                           Smooth(samples, validation, options, model.example_shapes, model.graph));
+  }
   const graph::Graph floats = std::move(model.graph);
   QuantizeOptions quantization = options.quantization;
+  quantization.mode = model.mode;
   quantization.progress = options.progress;
   absl::flat_hash_map<std::string, std::string> wrong;  // by layer: the warning
   int checked = 0;
@@ -257,7 +253,7 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationD
           wrong.try_emplace(mismatch.node, Describe(mismatch, "it runs in float32")).second;
       if (!added) return absl::InternalError(wrong.at(mismatch.node));
       quantization.layers.insert(quantization.layers.begin(),
-                                 {Exactly(mismatch.node), LayerMode::kFloat32});
+                                 RuleForName(mismatch.node, Mode::kFloat32));
       again = true;
     }
   }
@@ -268,7 +264,7 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationD
     layer.reason = "kernel_mismatch";
     report.warnings.push_back(found->second);
   }
-  report.transforms = transforms;
+  report.transforms = std::move(transforms);
   report.seconds = quantize_seconds;
   report.checked_layers = checked;
   report.self_check_seconds = check_seconds;
@@ -318,6 +314,19 @@ absl::StatusOr<graph::Graph> PrepareAgain(const std::string& path, const LoadOpt
       model.status().message()));
 }
 
+// Puts into the report what the processor has to do with the model's mode.
+void TellOfProcessor(const LoadOptions& options, PreparedModel& model) {
+  QuantizeReport& report = *model.quantization;
+  report.mode_reason = model.mode_reason;
+  using Range = QuantizeOptions::WeightRange;
+  const bool int8 = std::any_of(report.layers.begin(), report.layers.end(),
+                                [](const auto& layer) { return IsInt8(layer.precision); });
+  if (!int8 || options.quantization.weight_range == Range::kReduced) return;
+  std::string warning =
+      SaturationWarning(ThisProcessor(), options.quantization.weight_range == Range::kAuto);
+  if (!warning.empty()) report.warnings.push_back(std::move(warning));
+}
+
 }  // namespace
 
 absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOptions& options) {
@@ -325,7 +334,11 @@ absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOp
   kernels::PrepareThread(1);
   Tell(options.progress, "import", path);
   OCTET_ASSIGN_OR_RETURN(PreparedModel model, ImportAndOptimize(path, options));
-  if (!options.int8) {
+  ResolvedMode resolved = Resolve(options.mode, ThisProcessor());
+  model.mode = resolved.mode;
+  model.mode_reason = resolved.reason;
+  for (std::string& warning : resolved.warnings) model.warnings.push_back(std::move(warning));
+  if (!Quantizes(resolved.mode, options.quantization.layers)) {
     // A model may bring quantizers of its own; nothing but the model can say what replaces them.
     if (!options.self_check) return model;
     OCTET_ASSIGN_OR_RETURN(const std::vector<KernelMismatch> mismatches,
@@ -340,6 +353,7 @@ absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOp
   OCTET_ASSIGN_OR_RETURN(const CalibrationData validation, ValidationSamples(options, model));
   const absl::Status quantized = QuantizeAndCheck(samples, validation, options, model);
   if (!quantized.ok()) return Annotate(quantized, absl::StrCat(path, ": quantization"));
+  TellOfProcessor(options, model);
   return model;
 }
 
@@ -353,17 +367,17 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
                          .batch_sizes = BatchSizes(model.batchable, options.max_batch_size),
                          .threads = options.threads,
                          .float32_weight_bytes = model.float32_weight_bytes};
-  parts.summary.mode = !options.int8                                   ? "fp32"
-                       : options.quantization.mode == LayerMode::kInt4 ? "int4"
-                                                                       : "int8";
+  parts.summary.mode = std::string(Name(model.mode));
+  parts.summary.mode_reason = model.mode_reason;
   parts.summary.warnings = std::move(model.warnings);
   if (const auto& report = model.quantization) {
     parts.summary.quantization_seconds = report->seconds;
     parts.summary.int8_mac_share = report->int8_mac_share;
+    parts.summary.bfloat16_mac_share = report->bfloat16_mac_share;
     parts.summary.output_sqnr_db = report->output_sqnr_db;
     parts.summary.calibration = DescribeCalibration(*report);
     parts.summary.accuracy = SummaryOf(report->accuracy);
-    if (report->mode == "fp32") parts.summary.mode = "fp32";
+    if (report->mode == Name(Mode::kFloat32)) parts.summary.mode = report->mode;
     for (const std::string& warning : report->warnings) parts.summary.warnings.push_back(warning);
   }
   // Plans that come later may want a weight in another form than those of today.

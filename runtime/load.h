@@ -26,19 +26,19 @@ struct LoadOptions {
   // Rows of a batch that one run of the network takes; 0: measured, see rows_per_run.h.
   int64_t rows_per_run = 0;
 
-  bool int8 = false;
+  Mode mode = Mode::kFloat32;
   // Where calibration samples are; empty: the folder `calibration` beside the model, if there is
   // one.
   std::string calibration_path;
   // No calibration even if there are samples: ranges are measured row by row, at run time.
   bool dynamic = false;
-  // Without samples loading fails (FailedPrecondition), rather than becoming dynamic.
+  // Without samples loading int8 fails (FailedPrecondition), rather than becoming dynamic.
   bool samples_required = false;
   size_t calibration_samples = 128;
   // Samples, labelled or not, that the accuracy is measured on, in the form of calibration samples;
   // empty: on a part of those that is held out.
   std::string validation_path;
-  QuantizeOptions quantization;
+  QuantizeOptions quantization;  // its mode is set from that above
   // Proves the int8 kernels on this processor (self_check.h); layers whose kernels are wrong are
   // quantized again as float32, with a warning that begins with `kernel_mismatch`.
   bool self_check = true;
@@ -58,12 +58,14 @@ struct PreparedModel {
   std::vector<Shape> example_shapes;  // the first dimension is 1 where the model batches
   size_t float32_weight_bytes = 0;
   int opset = 0;
-  std::optional<QuantizeReport> quantization;  // of int8 models
+  Mode mode = Mode::kFloat32;                  // what became of the options' mode
+  std::string mode_reason;                     // why; empty if it is what was asked for
+  std::optional<QuantizeReport> quantization;  // none if every layer is as the model has it
   std::vector<std::string> warnings;
   // Packed by the self-check, for the plans to use.
   std::unique_ptr<kernels::WeightCache> weights = std::make_unique<kernels::WeightCache>();
   // Those of the options, after the layers that the self-check has moved to float32.
-  std::vector<QuantizeOptions::LayerRule> layer_rules;
+  std::vector<LayerRule> layer_rules;
   ReadRecord files;  // what was read: model, external data, calibration samples
 };
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <iterator>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,12 +21,17 @@ using Precisions = std::vector<Precision>;
 
 // Measurements spent on moving layers back.
 constexpr int kMostMovesBack = 12;
-// Shares of the multiply-accumulates that are tried in float32 before all that may be.
+// Shares of the multiply-accumulates that are tried outside int8 before all that may be.
 constexpr double kSmallestFloatShare = 0.05, kSmallFloatShare = 0.15;
 // Of a move that was tried by itself.
 constexpr double kLeastGainDb = 0.05;
-// Above 4-bit weights, upwards.
-constexpr Precision kRungs[] = {Precision::kInt8, Precision::kInt8Dynamic, Precision::kFloat32};
+
+// Where layers move up to.
+enum class Rung : uint8_t {
+  kInt8,     // from 4 bits
+  kDynamic,  // still int8
+  kTop,      // of their ladder
+};
 
 class Search {
  public:
@@ -45,10 +50,9 @@ class Search {
         return Measure(precisions, options_.sensitivity_samples, options_.seconds / 2);
       };
       OCTET_ASSIGN_OR_RETURN(order_, MeasureSensitivity(layers_, within_half));
-      for (const Precision rung : kRungs) {
-        if (rung != Precision::kFloat32) OCTET_RETURN_IF_ERROR(MoveUp(rung));
-      }
-      OCTET_RETURN_IF_ERROR(MoveToFloat());
+      OCTET_RETURN_IF_ERROR(MoveUp(Rung::kInt8));
+      OCTET_RETURN_IF_ERROR(MoveUp(Rung::kDynamic));
+      OCTET_RETURN_IF_ERROR(MoveToTop());
       if (Reached()) OCTET_RETURN_IF_ERROR(MoveBack());
     }
     return Result();
@@ -97,19 +101,29 @@ class Search {
 
   double Noise() const { return best_.values.relative_error * best_.values.relative_error; }
 
-  // What moving a layer to float32 gains for what it costs; even the smallest layer costs
-  // something.
+  // What moving a layer to float gains for what it costs; even the smallest layer costs something.
   double NoiseByCost(const LayerNoise& layer) const {
     const auto total = static_cast<double>(total_macs_);
     return layer.noise / (static_cast<double>(layers_[layer.layer].macs) + total / 200 + 1);
   }
 
-  // Entries of order_ that may move up to `rung`; to float32 as many as the budget has room for.
-  std::vector<size_t> Candidates(Precision rung) const {
-    double room = rung == Precision::kFloat32 ? float_room_ : HUGE_VAL;
+  // The multiply-accumulates that leave int8 when this layer gets its highest precision.
+  double CostOfTop(const SearchLayer& layer) const {
+    const bool leaves = IsInt8(layer.ladder.front()) && !IsInt8(layer.ladder.back());
+    return leaves ? static_cast<double>(layer.macs) : 0;
+  }
+
+  Precision Target(const SearchLayer& layer, Rung rung) const {
+    if (rung == Rung::kTop) return layer.ladder.back();
+    return rung == Rung::kInt8 ? Precision::kInt8 : Precision::kInt8Dynamic;
+  }
+
+  // Entries of order_ that may move up to `rung`; to the top as many as the budget has room for.
+  std::vector<size_t> Candidates(Rung rung) const {
+    double room = rung == Rung::kTop ? float_room_ : HUGE_VAL;
     std::vector<size_t> candidates, order(order_.size());
     std::iota(order.begin(), order.end(), size_t{0});
-    if (rung == Precision::kFloat32) {  // which alone is slower; the others stay int8
+    if (rung == Rung::kTop) {  // which alone is slower; the others stay int8
       std::stable_sort(order.begin(), order.end(), [this](size_t a, size_t b) {
         return NoiseByCost(order_[a]) > NoiseByCost(order_[b]);
       });
@@ -117,10 +131,12 @@ class Search {
     for (const size_t i : order) {
       const SearchLayer& layer = layers_[order_[i].layer];
       const auto& ladder = layer.ladder;
+      const Precision target = Target(layer, rung);
       const auto now = std::find(ladder.begin(), ladder.end(), best_.precisions[order_[i].layer]);
-      if (std::find(now, ladder.end(), rung) == ladder.end() || *now == rung) continue;
-      if (static_cast<double>(layer.macs) > room) continue;
-      room -= static_cast<double>(layer.macs);
+      if (std::find(now, ladder.end(), target) == ladder.end() || *now == target) continue;
+      const double cost = rung == Rung::kTop ? CostOfTop(layer) : 0;
+      if (cost > room) continue;
+      room -= cost;
       candidates.push_back(i);
     }
     return candidates;
@@ -139,7 +155,7 @@ class Search {
 
   // Moves the first of the candidates, as few as reach the target; from the guess in growing steps,
   // then by halving. If none do, as many as gave the best outputs.
-  absl::Status MoveUp(Precision rung) {
+  absl::Status MoveUp(Rung rung) {
     const std::vector<size_t> candidates = Candidates(rung);
     if (Reached() || candidates.empty()) return absl::OkStatus();
     const Precisions before = best_.precisions;
@@ -148,7 +164,10 @@ class Search {
     std::optional<Attempt> found;
     while (fails + 1 < holds) {
       Precisions next = before;
-      for (size_t i = 0; i < count; ++i) next[order_[candidates[i]].layer] = rung;
+      for (size_t i = 0; i < count; ++i) {
+        const size_t layer = order_[candidates[i]].layer;
+        next[layer] = Target(layers_[layer], rung);
+      }
       OCTET_ASSIGN_OR_RETURN(std::optional<Attempt> attempt, Try(std::move(next)));
       if (!attempt) break;
       if (Holds(options_.target, attempt->values)) {
@@ -173,15 +192,15 @@ class Search {
 
   // With little of the budget first: a few cheap layers are often enough, and where large ones may
   // go they crowd out the small.
-  absl::Status MoveToFloat() {
+  absl::Status MoveToTop() {
     const Attempt before = best_;
     for (const double share : {kSmallestFloatShare, kSmallFloatShare, 1.0}) {
       if (Reached() || out_of_time_) break;
       if (share < 1 && share >= options_.max_float_fraction) continue;
       float_room_ = std::min(share, options_.max_float_fraction) * static_cast<double>(total_macs_);
       Attempt best = std::exchange(best_, before);
-      OCTET_RETURN_IF_ERROR(MoveUp(Precision::kFloat32));
-      OCTET_RETURN_IF_ERROR(OneByOne(Precision::kFloat32, before));
+      OCTET_RETURN_IF_ERROR(MoveUp(Rung::kTop));
+      OCTET_RETURN_IF_ERROR(OneByOne(before));
       if (Better(options_.target, best.values, best_.values)) best_ = std::move(best);
     }
     return absl::OkStatus();
@@ -189,7 +208,7 @@ class Search {
 
   // Where moving the worst together has missed the target: each in turn, from `before`, kept if it
   // helps. Slow, but right where noise does not add up.
-  absl::Status OneByOne(Precision rung, Attempt before) {
+  absl::Status OneByOne(Attempt before) {
     std::swap(best_, before);  // what MoveUp() found is now in `before`
     if (Holds(options_.target, before.values)) {
       best_ = std::move(before);
@@ -198,14 +217,14 @@ class Search {
     double room = float_room_;
     for (size_t i = 0; i < order_.size() && !Reached(); ++i) {
       const SearchLayer& layer = layers_[order_[i].layer];
-      if (layer.ladder.back() != rung || static_cast<double>(layer.macs) > room) continue;
+      if (CostOfTop(layer) > room) continue;
       Precisions next = best_.precisions;
-      next[order_[i].layer] = rung;
+      next[order_[i].layer] = layer.ladder.back();
       OCTET_ASSIGN_OR_RETURN(std::optional<Attempt> attempt, Try(std::move(next)));
       if (!attempt) break;
       if (!Better(options_.target, attempt->values, best_.values)) continue;
       if (attempt->values.sqnr_db < best_.values.sqnr_db + kLeastGainDb) continue;
-      room -= static_cast<double>(layer.macs);
+      room -= CostOfTop(layer);
       best_ = *std::move(attempt);
     }
     if (Better(options_.target, before.values, best_.values)) best_ = std::move(before);
@@ -226,26 +245,38 @@ class Search {
   }
 
   absl::Status MoveBack() {
-    OCTET_RETURN_IF_ERROR(MoveBack(Moved(), 0));
+    OCTET_RETURN_IF_ERROR(MoveBack(Moved(), std::nullopt));
     // What cannot go back all the way may need less than float32.
-    std::vector<size_t> middle;
-    for (const size_t i : Moved()) {
-      const size_t layer = order_[i].layer;
-      const auto& ladder = layers_[layer].ladder;
-      if (ladder.size() > 2 && best_.precisions[layer] == ladder.back()) middle.push_back(i);
+    for (const Precision precision : {Precision::kInt8, Precision::kInt8Dynamic}) {
+      OCTET_RETURN_IF_ERROR(MoveBack(MovedAbove(precision), precision));
     }
-    return MoveBack(middle, 1);
+    moves_back_ = 0;  // bfloat16 is nearly as good: mostly one measurement for all
+    return MoveBack(MovedAbove(Precision::kBFloat16), Precision::kBFloat16);
   }
 
-  // Gives these entries of order_ the precision of that index of their ladders, all at once or by
+  std::vector<size_t> MovedAbove(Precision precision) const {
+    std::vector<size_t> above = Moved();
+    std::erase_if(above, [&](size_t i) {
+      const size_t layer = order_[i].layer;
+      const auto& ladder = layers_[layer].ladder;
+      const auto there = std::find(ladder.begin(), ladder.end(), precision);
+      if (there == ladder.begin()) return true;
+      return there == ladder.end() ||
+             std::find(ladder.begin(), there + 1, best_.precisions[layer]) != there + 1;
+    });
+    return above;
+  }
+
+  // Gives these entries of order_ that precision, or the first of their ladders, all at once or by
   // halves, where the target goes on holding.
-  absl::Status MoveBack(const std::vector<size_t>& entries, size_t rung) {
+  absl::Status MoveBack(const std::vector<size_t>& entries, std::optional<Precision> precision) {
     if (entries.empty() || moves_back_ >= kMostMovesBack) return absl::OkStatus();
     Precisions next = best_.precisions;
     double noise = Noise();
     for (const size_t i : entries) {
-      next[order_[i].layer] = layers_[order_[i].layer].ladder[rung];
-      if (rung == 0) noise += order_[i].noise;
+      const size_t layer = order_[i].layer;
+      next[layer] = precision.value_or(layers_[layer].ladder.front());
+      if (!precision) noise += order_[i].noise;
     }
     // Sums of noise are no more than estimates: what is far too much is not worth a measurement.
     const std::optional<double> allowed = AllowedNoise();
@@ -260,8 +291,8 @@ class Search {
     }
     if (entries.size() == 1) return absl::OkStatus();
     const auto middle = entries.begin() + static_cast<ptrdiff_t>(entries.size() / 2);
-    OCTET_RETURN_IF_ERROR(MoveBack({entries.begin(), middle}, rung));
-    return MoveBack({middle, entries.end()}, rung);
+    OCTET_RETURN_IF_ERROR(MoveBack({entries.begin(), middle}, precision));
+    return MoveBack({middle, entries.end()}, precision);
   }
 
   SearchResult Result() const {
@@ -294,7 +325,7 @@ class Search {
   Attempt best_;
   std::vector<LayerNoise> order_;  // the noisiest first
   int64_t total_macs_ = 0;
-  double float_room_ = 0;  // multiply-accumulates that may move to float32
+  double float_room_ = 0;  // multiply-accumulates that may leave int8
   int attempts_ = 0, moves_back_ = 0;
   bool out_of_time_ = false;
 };

@@ -5,8 +5,9 @@
 // quantized alone in a float network, and one by one only where a group makes noise that matters:
 // some 2 * sqrt(layers) runs where few layers do the harm. Then the worst move up together, as many
 // as the sum of their noise says and the measurement confirms, to the next precision of their
-// ladder. When the target holds, they move back in halves, those first that gain least, as long as
-// it goes on holding.
+// ladder: ranges measured token by token first, then the top. When the target holds, they move back
+// in halves, those first that gain least, as long as it goes on holding: to where they started, to
+// token by token, from float32 to bfloat16.
 
 #pragma once
 
@@ -24,15 +25,17 @@ namespace octet::runtime {
 struct SearchLayer {
   std::string name;
   int64_t macs = 0;
-  // The precisions it may have, the first the one it starts with, then upwards. One: it is fixed.
+  // The precisions it may have, the first the one it starts with, then upwards in the order int8,
+  // int8 dynamic, bfloat16, float32. One: it is fixed.
   std::vector<quant::Precision> ladder;
 };
 
 struct SearchOptions {
   AccuracyTarget target;
-  double max_float_fraction = 0.35;  // share of the multiply-accumulates that may move to float32
-  double seconds = 120;              // time budget; the last measurement may exceed it
-  size_t sensitivity_samples = 2;    // enough to rank layers by
+  // Share of the multiply-accumulates that may leave int8; bfloat16 counts as float.
+  double max_float_fraction = 0.35;
+  double seconds = 120;            // time budget; the last measurement may exceed it
+  size_t sensitivity_samples = 2;  // enough to rank layers by
   std::function<void(absl::string_view stage, const std::string& detail)> progress;
 };
 

@@ -17,9 +17,11 @@ using ::testing::IsEmpty;
 
 constexpr Precision kInt8 = Precision::kInt8;
 constexpr Precision kDynamic = Precision::kInt8Dynamic;
+constexpr Precision kBFloat16 = Precision::kBFloat16;
 constexpr Precision kFloat = Precision::kFloat32;
 
-// A network whose layers make this noise each, in int8; in dynamic int8 a tenth of it.
+// A network whose layers make this noise each, in int8; in dynamic int8 a tenth of it, in
+// bfloat16 one in ten thousand.
 class FakeNetwork {
  public:
   explicit FakeNetwork(std::vector<double> noise) : noise_(std::move(noise)) {
@@ -31,7 +33,10 @@ class FakeNetwork {
   AccuracyValues Values(const std::vector<Precision>& precisions) const {
     double noise = 0;
     for (size_t i = 0; i < precisions.size(); ++i) {
-      noise += precisions[i] == kInt8 ? noise_[i] : precisions[i] == kDynamic ? noise_[i] / 10 : 0;
+      noise += noise_[i] * (precisions[i] == kInt8       ? 1
+                            : precisions[i] == kDynamic  ? 0.1
+                            : precisions[i] == kBFloat16 ? 1e-4
+                                                         : 0);
     }
     return {.samples = 8,
             .sqnr_db = noise == 0 ? 99 : -10 * std::log10(noise),
@@ -128,6 +133,33 @@ TEST(SearchPrecisions, CheapLayersAreTriedBeforeLargeOnes) {
   EXPECT_GE(result.values.sqnr_db, 19.5);
   EXPECT_EQ(result.precisions[0], kInt8);
   EXPECT_EQ(CountOf(result, kFloat), 3);
+}
+
+TEST(SearchPrecisions, FloatBecomesBFloat16WhereTheTargetGoesOnHolding) {
+  std::vector<double> noise(20, 1e-5);
+  noise[7] = 1;
+  FakeNetwork network(noise);
+  for (SearchLayer& layer : network.layers_) layer.ladder = {kInt8, kBFloat16, kFloat};
+  const SearchResult result = network.Search(Target(20));
+  EXPECT_EQ(result.precisions[7], kBFloat16);
+  EXPECT_EQ(CountOf(result, kInt8), 19);
+  // A target that is above what bfloat16 reaches.
+  const SearchResult high = network.Search(Target(45, 1));
+  EXPECT_EQ(high.precisions[7], kFloat);
+}
+
+TEST(SearchPrecisions, BFloat16CountsAsFloat) {
+  FakeNetwork network(std::vector<double>(20, 0.1));
+  for (SearchLayer& layer : network.layers_) layer.ladder = {kInt8, kBFloat16};
+  const SearchResult result = network.Search(Target(40, 0.25));
+  EXPECT_EQ(CountOf(result, kBFloat16), 5);
+}
+
+TEST(SearchPrecisions, WhatStartsInBFloat16MayAllBecomeFloat) {
+  FakeNetwork network(std::vector<double>(20, 0.1));
+  for (SearchLayer& layer : network.layers_) layer.ladder = {kBFloat16, kFloat};
+  const SearchResult result = network.Search(Target(90, 0.25));
+  EXPECT_EQ(CountOf(result, kFloat), 20);
 }
 
 TEST(SearchPrecisions, EvenNoiseMovesNoMoreLayersThanNeeded) {

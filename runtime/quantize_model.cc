@@ -48,12 +48,11 @@ class ModelQuantizer {
     OCTET_RETURN_IF_ERROR(QuantizeWeights());
     if (!data_.samples.empty()) OCTET_RETURN_IF_ERROR(Calibrate());
     report_.mode = std::string(Name(PrecisionOf(options_.mode, !has_ranges_)));
-    if (options_.decided) {
-      OCTET_RETURN_IF_ERROR(TakeDecisions(*options_.decided));
-    } else {
-      OCTET_RETURN_IF_ERROR(Decide());
+    OCTET_RETURN_IF_ERROR(options_.decided ? TakeDecisions(*options_.decided) : Decide());
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      weights_.Describe(layers_[i], report_.layers[i].precision, report_.layers[i]);
     }
-    FillReport();
+    FillShares(report_);
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     report_.seconds = elapsed.count();
     if (options_.details) {
@@ -76,17 +75,22 @@ class ModelQuantizer {
                                       !data_.samples.empty()));
     layers_ = std::move(list.nodes);
     report_.layers = std::move(list.reports);
-    for (const LayerReport& layer : report_.layers) total_macs_ += layer.macs;
+    rules_ = std::move(list.rules);
     report_.warnings = FourBitWarnings(report_.layers, options_, !data_.samples.empty());
-    if (layers_.empty()) report_.warnings.push_back("the model has no layer to quantize");
+    for (std::string& warning : list.warnings) report_.warnings.push_back(std::move(warning));
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      if (rules_[i] == nullptr || !rules_[i]->activation_algorithm) continue;
+      OCTET_RETURN_IF_ERROR(
+          ranges_.Override(graph_.node(layers_[i]).inputs[0], *rules_[i]->activation_algorithm));
+    }
     return absl::OkStatus();
   }
 
-  // Of layers that stay in float32 too, for the report to say what 8 bits would be.
   absl::Status QuantizeWeights() {
     weights_.CalibrateWith(calibrating_, float_weights_);
     std::vector<Precision> wanted = options_.decided ? options_.decided->precisions : Precisions();
-    if (!options_.decided) {
+    if (!options_.decided && AnyInt8(wanted)) {
+      // Of layers that stay in float32 too, for the report to say what 8 bits would be.
       std::replace(wanted.begin(), wanted.end(), Precision::kFloat32, Precision::kInt8);
     }
     return wanted.size() == layers_.size() ? weights_.Quantize(ByNode(wanted)) : absl::OkStatus();
@@ -94,20 +98,12 @@ class ModelQuantizer {
 
   // Who calibrates, and who measures.
   void SplitSamples() {
-    if (validation_.samples.empty()) {
-      SampleSplit split = HoldOut(data_, options_.held_out_share);
-      calibrating_ = std::move(split.calibrating);
-      measuring_ = std::move(split.held_out);
-      report_.accuracy.source = "held-out calibration samples";
-    } else {
-      calibrating_ = data_.samples;
-      measuring_ = WithoutSeen(calibrating_, validation_);
-      report_.accuracy.source = absl::StrCat("samples of ", validation_.source);
-      if (const size_t seen = validation_.samples.size() - measuring_.samples.size(); seen > 0) {
-        report_.warnings.push_back(absl::StrCat(
-            seen, " samples of the validation data have calibrated and were passed over"));
-      }
-    }
+    ChosenSamples chosen =
+        ChooseSamples(data_, validation_, AnyInt8(Precisions()) ? options_.held_out_share : 1);
+    calibrating_ = std::move(chosen.calibrating);
+    measuring_ = std::move(chosen.measuring);
+    report_.accuracy.source = std::move(chosen.source);
+    if (!chosen.warning.empty()) report_.warnings.push_back(std::move(chosen.warning));
     report_.calibration_source = data_.source;
     report_.calibration_samples = calibrating_.size();
     report_.held_out_samples = measuring_.samples.size();
@@ -248,22 +244,15 @@ class ModelQuantizer {
     return options_.target_is_set || !AnyFourBits(report_.layers);
   }
 
-  // From 4 bits to 8. Matrix products may take their ranges token by token, which stays int8;
-  // convolutions not, since sample by sample is slow.
   std::vector<SearchLayer> SearchLayers() const {
+    const bool bfloat16 = ThisProcessor().bfloat16;
     std::vector<SearchLayer> layers;
-    for (const LayerReport& layer : report_.layers) {
-      SearchLayer& search = layers.emplace_back(SearchLayer{layer.node, layer.macs, {}});
-      search.ladder = {layer.precision};
-      if (RuleFor(options_, layer.node)) continue;
-      if (quant::HasFourBitWeights(layer.precision)) {
-        search.ladder.push_back(
-            PrecisionOf(LayerMode::kInt8, layer.precision == Precision::kInt4Dynamic));
-      }
-      if (search.ladder.back() == Precision::kInt8 && layer.op != "Conv") {
-        search.ladder.push_back(Precision::kInt8Dynamic);
-      }
-      search.ladder.push_back(Precision::kFloat32);
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      const LayerReport& layer = report_.layers[i];
+      const bool fixed = rules_[i] != nullptr && rules_[i]->mode;
+      layers.push_back({layer.node, layer.macs,
+                        fixed ? std::vector<Precision>{layer.precision}
+                              : LadderOf(layer.precision, layer.op, options_.fallback, bfloat16)});
     }
     return layers;
   }
@@ -280,10 +269,11 @@ class ModelQuantizer {
     if (accuracy.verdict != AccuracyVerdict::kBestEffort) return absl::OkStatus();
     if (options_.on_fail == OnFail::kError) return MissedTarget(accuracy);
     if (options_.on_fail == OnFail::kFloat) return ServeFloat();
-    accuracy.note = options_.on_fail == OnFail::kWarn
-                        ? "no layer was given more precision (on_fail: warn)"
-                    : MayMove() ? "the best with the layers that may leave int8"
-                                : "no layer was given more precision (int4 and a default target)";
+    accuracy.note =
+        options_.on_fail == OnFail::kWarn ? "no layer was given more precision (on_fail: warn)"
+        : !MayMove()
+            ? "no layer was given more precision (int4 and a default target)"
+            : absl::StrCat("the best with the layers that may leave ", Name(options_.mode));
     report_.warnings.push_back(absl::StrCat(DescribeMeasured(accuracy.target, accuracy.values),
                                             " is below the target, ", Describe(accuracy.target),
                                             ": ", accuracy.note));
@@ -292,7 +282,7 @@ class ModelQuantizer {
 
   absl::Status ServeFloat() {
     AccuracyReport& accuracy = report_.accuracy;
-    accuracy.note = absl::StrCat("served in float32: int8 reached ",
+    accuracy.note = absl::StrCat("served in float32: ", Name(options_.mode), " reached ",
                                  DescribeMeasured(accuracy.target, accuracy.values));
     report_.warnings.push_back(
         absl::StrCat("the target, ", Describe(accuracy.target), ", is missed: ", accuracy.note));
@@ -302,7 +292,7 @@ class ModelQuantizer {
     for (LayerReport& layer : report_.layers) {
       if (layer.precision == Precision::kFloat32) continue;
       layer.precision = Precision::kFloat32;
-      layer.reason = "the accuracy target is missed in int8";
+      layer.reason = absl::StrCat("the accuracy target is missed in ", Name(options_.mode));
     }
     return absl::OkStatus();
   }
@@ -357,9 +347,9 @@ class ModelQuantizer {
     if (selection.quantizer_count > 0) {
       OCTET_ASSIGN_OR_RETURN(quantizers, ranges_.Quantizers(selection, algorithm));
     }
-    OCTET_ASSIGN_OR_RETURN(
-        Graph graph,
-        quant::Rewrite(graph_, selection, quantizers, weights_.eight_bits(), weights_.four_bits()));
+    OCTET_ASSIGN_OR_RETURN(Graph graph,
+                           quant::Rewrite(graph_, selection, quantizers, weights_.eight_bits(),
+                                          weights_.four_bits(), weights_.bfloat16()));
     ApplyBiases(biases_, selection, graph);
     return graph;
   }
@@ -375,17 +365,6 @@ class ModelQuantizer {
                           labels.empty() ? labels : labels.first(count));
   }
 
-  void FillReport() {
-    int64_t int8_macs = 0;
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      LayerReport& layer = report_.layers[i];
-      weights_.Describe(layers_[i], layer.precision, layer);
-      if (layer.precision != Precision::kFloat32) int8_macs += layer.macs;
-    }
-    report_.int8_mac_share =
-        static_cast<double>(int8_macs) / static_cast<double>(std::max<int64_t>(total_macs_, 1));
-  }
-
   const Graph& graph_;
   const std::span<const Shape> example_shapes_;
   const CalibrationData& data_;
@@ -393,7 +372,7 @@ class ModelQuantizer {
   const QuantizeOptions& options_;
   QuantizeReport report_;
   std::vector<NodeId> layers_;
-  int64_t total_macs_ = 0;
+  std::vector<const LayerRule*> rules_;  // of the layers; null: none
   LayerWeights weights_{graph_, options_};
   BiasCorrections biases_;
   bool has_ranges_ = false;  // from samples, for some value
@@ -413,14 +392,6 @@ absl::StatusOr<QuantizedModel> QuantizeModel(const Graph& graph,
                                              const QuantizeOptions& options,
                                              const CalibrationData& validation) {
   return ModelQuantizer(graph, example_shapes, data, options, validation).Run();
-}
-
-QuantizeOptions::Decisions DecisionsOf(const QuantizeReport& report) {
-  QuantizeOptions::Decisions decisions{.activation_algorithm = report.activation_algorithm,
-                                       .bias_correction = report.bias_correction,
-                                       .precisions = {}};
-  for (const LayerReport& layer : report.layers) decisions.precisions.push_back(layer.precision);
-  return decisions;
 }
 
 }  // namespace octet::runtime

@@ -14,16 +14,11 @@
 #include "runtime/accuracy_guard.h"
 #include "runtime/calibration_data.h"
 #include "runtime/layer_details.h"
+#include "runtime/layer_rules.h"
+#include "runtime/mode.h"
 #include "runtime/recipe.h"
 
 namespace octet::runtime {
-
-// What a layer's weights and products are, before accuracy is looked at.
-enum class LayerMode : uint8_t {
-  kFloat32,
-  kInt8,
-  kInt4,  // weights in 4 bits, computed with in 8
-};
 
 struct QuantizeOptions {
   // Fills what is automatic below; none: detected.
@@ -32,8 +27,8 @@ struct QuantizeOptions {
   // matrix products of transformers, else from the samples.
   enum class Timing : uint8_t { kAuto, kStatic, kDynamic };
   Timing timing = Timing::kAuto;
-  // Of the layers without a rule; kInt8 or kInt4. In the latter, layers that 4 bits are not for
-  // (layer_weights.h) are int8.
+  // Of the layers without a rule, resolved for this processor. In kInt4, layers that 4 bits are not
+  // for (layer_list.h) are int8.
   LayerMode mode = LayerMode::kInt8;
   // How weights get their scales, and activations their ranges: names of range estimators
   // (quant/range_estimator.h). Several for activations: the one with the best output wins.
@@ -64,21 +59,19 @@ struct QuantizeOptions {
   WeightRange weight_range = WeightRange::kAuto;
   double percentile = 99.99;
   bool zero_non_finite = false;  // in weights and samples: taken as 0, not refused
-  // Layers whose precision the user decides: the first rule that matches the node's name wins.
-  struct LayerRule {
-    std::string pattern;                   // glob
-    LayerMode mode = LayerMode::kFloat32;  // whatever it costs
-  };
+  // What the user decides for single layers: the first rule that matches wins.
   std::vector<LayerRule> layers;
+  bool strict = false;  // a rule that matches no layer is an error
   // While the target is missed, the layers that make most noise get more precision
-  // (precision_search.h), those with a rule excepted; float32 for at most this share of the
-  // multiply-accumulates.
+  // (precision_search.h), those whose mode a rule decides excepted; bfloat16 or float32 for at most
+  // this share of the multiply-accumulates.
   AccuracyTarget accuracy;
   // Somebody asked for this target. Else 4-bit layers are judged by it and, with OnFail::kMixed,
   // left as they are.
   bool target_is_set = true;
   OnFail on_fail = OnFail::kMixed;
   double max_float_fraction = 0.35;
+  Fallback fallback = Fallback::kAuto;
   double search_seconds = 120;   // time budget of the search
   double held_out_share = 0.25;  // of the samples, for measuring rather than calibrating
   // Smoothing of matrix products' inputs (smooth_activations.h): automatic is for transformers.
@@ -132,7 +125,8 @@ struct LayerReport {
 };
 
 struct QuantizeReport {
-  std::string mode;  // "int8", "int4 dynamic", ..., "fp32" (OnFail::kFloat)
+  std::string mode;         // "int8", "int4 dynamic", "bf16", ..., "fp32" (OnFail::kFloat)
+  std::string mode_reason;  // why, if it is not what was asked for
   RecipeChoice recipe;
   std::string activation_algorithm;        // the one that won; empty if no range is from samples
   std::vector<std::string> transforms;     // of the float network: "smooth_quant(0.8)"
@@ -149,7 +143,7 @@ struct QuantizeReport {
   std::string calibration_source;
   double output_sqnr_db = 0;  // of what is served, on these; 0 if there were none
   AccuracyReport accuracy;
-  double int8_mac_share = 0;
+  double int8_mac_share = 0, bfloat16_mac_share = 0;
   double seconds = 0;
   // The proof of the kernels, see self_check.h; 0 layers if it was not made.
   int checked_layers = 0;
@@ -168,10 +162,14 @@ struct QuantizedModel {
 QuantizeOptions::Decisions DecisionsOf(const QuantizeReport& report);
 
 // Static int8 with `data`; with no samples, weights int8 and activations quantized row by row at
-// run time. Accuracy is measured on `validation`, else on a part of `data` that is held out; in
-// both, samples that calibrate are passed over. `example_shapes` are for counting work.
-//   InvalidArgument     NaN or infinity in the weights (unless zero_non_finite)
-//   FailedPrecondition  the accuracy target is missed, and on_fail is kError
+// run time; or bfloat16. Accuracy is measured on `validation`, else on a part of `data` that is
+// held out, or all of it where nothing calibrates; samples that calibrate are passed over.
+// `example_shapes` are for counting work.
+//   InvalidArgument     NaN or infinity in the weights of int8 layers (unless zero_non_finite);
+//   rules
+//                       that contradict each other, or with `strict` match nothing
+//   FailedPrecondition  the accuracy target is missed, and on_fail is kError; a rule asks for
+//                       ranges from samples, and there are none
 absl::StatusOr<QuantizedModel> QuantizeModel(const graph::Graph& graph,
                                              std::span<const Shape> example_shapes,
                                              const CalibrationData& data,

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/cpu.h"
 #include "runtime/evaluate.h"
 #include "runtime/quantize_report.h"
 #include "tests/support/graph_builder.h"
@@ -177,7 +178,8 @@ TEST(QuantizeModel, EveryLayerIsMeasuredAgainstFloat) {
 
 TEST(QuantizeModel, TheLayerThatCostsTooMuchStaysInFloat) {
   const auto model = SmallNetwork(true);
-  const QuantizeOptions options{.activation_algorithms = {"min_max"}};
+  const QuantizeOptions options{.activation_algorithms = {"min_max"},
+                                .fallback = Fallback::kFloat32};
   const QuantizedModel quantized = Quantize(model, Samples(16), options);
   EXPECT_THAT(Precisions(quantized),
               ElementsAre(Precision::kInt8, Precision::kFloat32, Precision::kInt8));
@@ -190,6 +192,109 @@ TEST(QuantizeModel, TheLayerThatCostsTooMuchStaysInFloat) {
   EXPECT_LT(quantized.report.int8_mac_share, 1);
 }
 
+#define SKIP_WITHOUT_BFLOAT16() \
+  if (!kernels::HasBFloat16()) GTEST_SKIP() << "this CPU has no bfloat16 products"
+
+TEST(QuantizeModel, TheLayerThatCostsTooMuchIsBFloat16WhereThatIsNative) {
+  SKIP_WITHOUT_BFLOAT16();
+  const auto model = SmallNetwork(true);
+  const QuantizeOptions options{.activation_algorithms = {"min_max"}};
+  const QuantizedModel quantized = Quantize(model, Samples(16), options);
+  EXPECT_THAT(Precisions(quantized),
+              ElementsAre(Precision::kInt8, Precision::kBFloat16, Precision::kInt8));
+  const LayerReport& middle = quantized.report.layers[1];
+  EXPECT_EQ(middle.bytes_after, middle.bytes_before / 2);
+  EXPECT_GT(quantized.report.output_sqnr_db, options.accuracy.value);
+  EXPECT_GT(SqnrOnNewSamples(model.graph, quantized.graph), options.accuracy.value);
+  EXPECT_GT(quantized.report.bfloat16_mac_share, 0);
+  EXPECT_DOUBLE_EQ(quantized.report.int8_mac_share + quantized.report.bfloat16_mac_share, 1);
+}
+
+TEST(QuantizeModel, BFloat16IsNearFloat32) {
+  SKIP_WITHOUT_BFLOAT16();
+  const auto model = SmallNetwork(false);
+  const QuantizedModel quantized = Quantize(model, Samples(16), {.mode = Mode::kBFloat16});
+  EXPECT_THAT(Precisions(quantized), ::testing::Each(Precision::kBFloat16));
+  EXPECT_EQ(quantized.report.mode, "bf16");
+  EXPECT_EQ(quantized.report.bfloat16_mac_share, 1);
+  // Nothing calibrates: every sample measures.
+  EXPECT_EQ(quantized.report.held_out_samples, 16u);
+  EXPECT_EQ(quantized.report.accuracy.verdict, AccuracyVerdict::kMet);
+  // Eight bits of precision: some 50 dB for each layer, and not exact.
+  EXPECT_THAT(SqnrOnNewSamples(model.graph, quantized.graph), AllOf(Gt(40), ::testing::Lt(70)));
+  EXPECT_THAT(ReportText(quantized.report), HasSubstr("0 layers int8, 3 bf16, 0 float"));
+
+  const QuantizedModel unmeasured = Quantize(model, CalibrationData(), {.mode = Mode::kBFloat16});
+  EXPECT_EQ(unmeasured.report.accuracy.verdict, AccuracyVerdict::kUnverified);
+}
+
+TEST(QuantizeModel, BFloat16LayersMoveToFloat32ForTheTarget) {
+  SKIP_WITHOUT_BFLOAT16();
+  QuantizeOptions options{.mode = Mode::kBFloat16};
+  options.accuracy = {AccuracyMetric::kSqnr, 55};
+  const QuantizedModel quantized = Quantize(SmallNetwork(false), Samples(16), options);
+  EXPECT_EQ(quantized.report.accuracy.verdict, AccuracyVerdict::kMet);
+  EXPECT_THAT(Precisions(quantized), ::testing::Contains(Precision::kFloat32));
+}
+
+TEST(QuantizeModel, RulesDecideForSingleLayers) {
+  const auto model = SmallNetwork(false);
+  const QuantizeOptions options{
+      .mode = Mode::kFloat32,
+      .layers = {{.match = "middle", .mode = Mode::kInt8, .per_channel = false},
+                 {.match = "op:Conv", .mode = Mode::kInt8, .dynamic = true}}};
+  const QuantizedModel quantized = Quantize(model, Samples(8), options);
+  EXPECT_THAT(Precisions(quantized),
+              ElementsAre(Precision::kInt8Dynamic, Precision::kInt8, Precision::kInt8Dynamic));
+  for (const graph::NodeId id : quantized.graph.Nodes()) {
+    const graph::Node& node = quantized.graph.node(id);
+    if (node.op != "Conv") continue;
+    const auto& quant = quantized.graph.value(node.inputs[1]).type.quant;
+    ASSERT_TRUE(quant.has_value());
+    EXPECT_EQ(quant->scales.size(), node.name == "middle" ? 1u : quant->zero_points.size());
+    EXPECT_EQ(quant->axis.has_value(), node.name != "middle");
+  }
+}
+
+TEST(QuantizeModel, StaticRangesOfALayerNeedSamples) {
+  const auto model = SmallNetwork(false);
+  const QuantizeOptions options{.layers = {{.match = "middle", .dynamic = false}}};
+  const auto refused = QuantizeModel(model.graph, model.example_shapes, {}, options);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(refused.status().message(), AllOf(HasSubstr("middle"), HasSubstr("samples")));
+}
+
+TEST(QuantizeModel, RangesOfALayerMayBeChosenDifferently) {
+  const auto model = SmallNetwork(false);
+  QuantizeOptions options{.activation_algorithms = {"min_max"}};
+  const auto scale_of = [&](const QuantizedModel& quantized, absl::string_view layer) {
+    for (const graph::NodeId id : quantized.graph.Nodes()) {
+      const graph::Node& node = quantized.graph.node(id);
+      if (node.name == layer) {
+        return quantized.graph.value(node.inputs[0]).type.quant->scales[0];
+      }
+    }
+    return 0.0f;
+  };
+  const QuantizedModel before = Quantize(model, Samples(16), options);
+  options.layers = {{.match = "middle", .activation_algorithm = "percentile"}};
+  options.percentile = 90;
+  options.on_fail = OnFail::kWarn;
+  const QuantizedModel after = Quantize(model, Samples(16), options);
+  EXPECT_LT(scale_of(after, "middle"), 0.9f * scale_of(before, "middle"));
+  EXPECT_EQ(scale_of(after, "last"), scale_of(before, "last"));
+}
+
+TEST(QuantizeModel, ARuleThatMatchesNothingIsToldOrRefused) {
+  const auto model = SmallNetwork(false);
+  QuantizeOptions options{.layers = {{.match = "/nowhere/*", .mode = Mode::kFloat32}}};
+  EXPECT_THAT(Quantize(model, Samples(8), options).report.warnings,
+              ElementsAre(AllOf(HasSubstr("Q016: "), HasSubstr("/nowhere/*"))));
+  options.strict = true;
+  const auto refused = QuantizeModel(model.graph, model.example_shapes, Samples(8), options);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(QuantizeModel, TheShareOfFloatIsLimited) {
   const QuantizeOptions options{.activation_algorithms = {"min_max"}, .max_float_fraction = 0};
   const QuantizedModel quantized = Quantize(SmallNetwork(true), Samples(16), options);
@@ -198,7 +303,8 @@ TEST(QuantizeModel, TheShareOfFloatIsLimited) {
 }
 
 TEST(QuantizeModel, TheFirstRuleThatMatchesDecides) {
-  const QuantizeOptions options{.layers = {{"last", LayerMode::kInt8}, {"*", LayerMode::kFloat32}}};
+  const QuantizeOptions options{
+      .layers = {{.match = "last", .mode = Mode::kInt8}, {.match = "*", .mode = Mode::kFloat32}}};
   const QuantizedModel quantized = Quantize(SmallNetwork(false), Samples(8), options);
   EXPECT_THAT(Precisions(quantized),
               ElementsAre(Precision::kFloat32, Precision::kFloat32, Precision::kInt8));
@@ -207,7 +313,7 @@ TEST(QuantizeModel, TheFirstRuleThatMatchesDecides) {
 
 TEST(QuantizeModel, AConfiguredLayerStaysInt8WhateverItCosts) {
   const QuantizeOptions options{.activation_algorithms = {"min_max"},
-                                .layers = {{"middle", LayerMode::kInt8}}};
+                                .layers = {{.match = "middle", .mode = Mode::kInt8}}};
   const QuantizedModel quantized = Quantize(SmallNetwork(true), Samples(16), options);
   EXPECT_EQ(Precisions(quantized)[1], Precision::kInt8);
 }
@@ -243,7 +349,8 @@ TEST(QuantizeModel, WeightsThatAreNotFiniteAreRefusedByName) {
 
 TEST(QuantizeReport, JsonHasWhatTheTextHas) {
   QuantizedModel quantized =
-      Quantize(SmallNetwork(true), Samples(16), {.activation_algorithms = {"min_max"}});
+      Quantize(SmallNetwork(true), Samples(16),
+               {.activation_algorithms = {"min_max"}, .fallback = Fallback::kFloat32});
   quantized.report.warnings.push_back("a \"quoted\"\nwarning \x01");
   google::protobuf::Struct json;
   ASSERT_TRUE(
@@ -269,7 +376,7 @@ TEST(QuantizeReport, JsonHasWhatTheTextHas) {
 TEST(QuantizeReport, KernelsComeFromThePlan) {
   const auto model = SmallNetwork(false);
   QuantizedModel quantized =
-      Quantize(model, Samples(8), {.layers = {{"last", LayerMode::kFloat32}}});
+      Quantize(model, Samples(8), {.layers = {{.match = "last", .mode = Mode::kFloat32}}});
   kernels::WeightCache weights;
   const auto program =
       kernels::LowerGraph(*graph::Specialize(quantized.graph, model.example_shapes), weights);

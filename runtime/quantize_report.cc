@@ -19,7 +19,9 @@ ReportTotals Sum(const QuantizeReport& report) {
     totals.after += layer.bytes_after;
     totals.resident += layer.bytes_resident;
     totals.int4 += quant::HasFourBitWeights(layer.precision) ? 1 : 0;
-    ++(layer.precision == quant::Precision::kFloat32 ? totals.float32 : totals.int8);
+    ++(IsInt8(layer.precision)                          ? totals.int8
+       : layer.precision == quant::Precision::kBFloat16 ? totals.bfloat16
+                                                        : totals.float32);
   }
   return totals;
 }
@@ -74,13 +76,21 @@ std::string ReportText(const QuantizeReport& report) {
                           layer.reason);
   }
   const ReportTotals totals = Sum(report);
+  absl::StrAppendFormat(&text, "\nmode                 %s, %d layers int8, ", report.mode,
+                        totals.int8);
+  if (totals.bfloat16 > 0) absl::StrAppendFormat(&text, "%d bf16, ", totals.bfloat16);
   absl::StrAppendFormat(
-      &text, "\nmode                 %s, %d layers int8, %d float%s\n", report.mode, totals.int8,
-      totals.float32,
+      &text, "%d float%s\n", totals.float32,
       totals.int4 == 0 ? "" : absl::StrFormat(", %d with 4-bit weights", totals.int4));
+  if (!report.mode_reason.empty()) {
+    absl::StrAppend(&text, "why                  ", report.mode_reason, "\n");
+  }
   absl::StrAppend(&text, "recipe               ", Name(report.recipe.recipe), ": ",
                   report.recipe.reason, "\n");
   absl::StrAppendFormat(&text, "MACs in int8         %.1f %%\n", 100 * report.int8_mac_share);
+  if (totals.bfloat16 > 0) {
+    absl::StrAppendFormat(&text, "MACs in bf16         %.1f %%\n", 100 * report.bfloat16_mac_share);
+  }
   absl::StrAppendFormat(
       &text, "weight bytes         %d of %d (%.3f), %d saved\n", totals.after, totals.before,
       totals.before == 0 ? 0.0

@@ -44,7 +44,7 @@ std::string ReportJson(const QuantizeReport& report, const ReportContext& contex
 struct ReportTotals {
   size_t before = 0, after = 0, resident = 0;  // bytes of weights: float32, stored, in memory
   // Layers; int8 counts those with 4-bit weights too.
-  int int8 = 0, int4 = 0, float32 = 0;
+  int int8 = 0, int4 = 0, bfloat16 = 0, float32 = 0;
 };
 ReportTotals Sum(const QuantizeReport& report);
 

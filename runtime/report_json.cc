@@ -37,8 +37,10 @@ void WriteSummary(const QuantizeReport& report, const ReportContext& context, Js
   json.BeginObject("summary");
   json.Set("layers_int8", totals.int8);
   json.Set("layers_int4", totals.int4);
+  json.Set("layers_bf16", totals.bfloat16);
   json.Set("layers_float32", totals.float32);
   json.Set("mac_share_int8", report.int8_mac_share);
+  json.Set("mac_share_bf16", report.bfloat16_mac_share);
   json.Set("weight_bytes_float32", totals.before);
   json.Set("weight_bytes", totals.after);
   json.Set("weight_bytes_resident", totals.resident);
@@ -282,6 +284,7 @@ std::string ReportJson(const QuantizeReport& report, const ReportContext& contex
   json.BeginObject();
   json.Set("schema", "octet-quantization-report/2");
   json.Set("mode", report.mode);
+  if (!report.mode_reason.empty()) json.Set("mode_reason", report.mode_reason);
   json.BeginObject("recipe");
   json.Set("name", Name(report.recipe.recipe));
   json.Set("reason", report.recipe.reason);

@@ -321,7 +321,7 @@ std::vector<std::string> Mismatches(const std::vector<std::string>& warnings) {
 }
 
 TEST(LoadModel, ChosenWeightsNeedNoFallback) {
-  const auto model = LoadModel(DigitsPath(), {.max_batch_size = 8, .int8 = true});
+  const auto model = LoadModel(DigitsPath(), {.max_batch_size = 8, .mode = Mode::kInt8});
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_THAT(Mismatches((*model)->summary().warnings), IsEmpty());
   EXPECT_GT((*model)->summary().int8_mac_share, 0.9);
@@ -334,7 +334,7 @@ TEST(LoadModel, SamplesThatAreNotFiniteAreRefusedOrTakenAsZero) {
   for (const size_t where : {size_t{3}, size_t{200}, size_t{383}}) {
     samples.MutableAs<float>()[where] = where == 200 ? -INFINITY : NAN;
   }
-  LoadOptions options{.max_batch_size = 2, .int8 = true};
+  LoadOptions options{.max_batch_size = 2, .mode = Mode::kInt8};
   options.calibration_path = folder.Write("s.npy", testing::Npy(samples, "<f4")).string();
   EXPECT_EQ(LoadModel(DigitsPath(), options).status().code(), absl::StatusCode::kInvalidArgument);
   options.quantization.zero_non_finite = true;
@@ -345,7 +345,7 @@ TEST(LoadModel, SamplesThatAreNotFiniteAreRefusedOrTakenAsZero) {
 
 TEST(LoadModel, LayersWhoseProductsSaturateRunInFloat) {
   if (kernels::HasVnni()) GTEST_SKIP() << "8-bit products do not saturate on this processor";
-  LoadOptions options{.max_batch_size = 8, .int8 = true};
+  LoadOptions options{.max_batch_size = 8, .mode = Mode::kInt8};
   options.quantization.weight_range = QuantizeOptions::WeightRange::kFull;
   const absl::StatusOr<PreparedModel> model = PrepareModel(DigitsPath(), options);
   ASSERT_TRUE(model.ok()) << model.status();

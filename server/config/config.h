@@ -45,7 +45,7 @@ struct ExecutionConfig {
   int threads_per_stream = 0;  // 0: chosen for this machine
 };
 
-enum class QuantizationMode : uint8_t { kFloat32, kInt8, kInt4 };
+enum class QuantizationMode : uint8_t { kFloat32, kBFloat16, kInt8, kInt4, kAuto };
 enum class RecipeName : uint8_t { kAuto, kCnn, kMobileCnn, kTransformer, kRnn, kMlp, kNone };
 enum class WeightScheme : uint8_t { kAuto, kSymmetric, kAsymmetric };
 enum class ErrorCompensation : uint8_t { kAuto, kNone, kGptq };
@@ -124,7 +124,10 @@ struct BudgetConfig {
   int threads = 0;  // 0: chosen for this machine
 };
 
+enum class FloatFallback : uint8_t { kAuto, kBFloat16, kFloat32 };
+
 struct MixedPrecisionConfig {
+  FloatFallback fallback = FloatFallback::kAuto;
   double max_float_fraction = 0.35;  // share of the multiply-accumulates, 0 to 1
 };
 
@@ -141,9 +144,24 @@ struct TransformsConfig {
   Switch bias_correction = Switch::kAuto;
 };
 
+enum class LayerGranularity : uint8_t { kPerChannel, kPerTensor };
+
+// What is not set is the model's.
+struct LayerWeightsConfig {
+  std::optional<std::string> algorithm;
+  std::optional<LayerGranularity> granularity;
+};
+
+struct LayerActivationsConfig {
+  std::optional<std::string> algorithm;
+  std::optional<ActivationTiming> timing;  // not kAuto
+};
+
 struct LayerRule {
-  std::string match;  // glob on the node's name
-  QuantizationMode mode = QuantizationMode::kFloat32;
+  std::string match;                     // glob on the node's name, or op:TYPE
+  std::optional<QuantizationMode> mode;  // not kAuto
+  LayerWeightsConfig weights;
+  LayerActivationsConfig activations;
 };
 
 struct QuantizationConfig {
@@ -160,6 +178,7 @@ struct QuantizationConfig {
   BudgetConfig budget;
   ShadowConfig shadow;
   NotANumberPolicy on_nan = NotANumberPolicy::kError;
+  bool strict = false;
   std::vector<LayerRule> layers;  // the first rule that matches wins
 };
 

@@ -185,10 +185,9 @@ TEST(ParseConfig, WrongValuesSayWhatWasExpected) {
   EXPECT_EQ(ErrorOf("server: {strict_readiness: maybe}\n"),
             "f.yaml:line 1: server.strict_readiness: must be true or false, not 'maybe'; known: "
             "true, false");
-  EXPECT_EQ(
-      ErrorOf("quantization: {mode: int9}\n"),
-      "f.yaml:line 1: quantization.mode: must be one of fp32, int8, int4, not 'int9'; did you mean "
-      "'int8'?");
+  EXPECT_EQ(ErrorOf("quantization: {mode: int9}\n"),
+            "f.yaml:line 1: quantization.mode: must be one of fp32, bf16, int8, int4, auto, not "
+            "'int9'; did you mean 'int8'?");
   EXPECT_EQ(ErrorOf("quantization:\n  mixed_precision:\n    max_float_fraction: 1.5\n"),
             "f.yaml:line 3: quantization.mixed_precision.max_float_fraction: must be a number from "
             "0 to 1, not '1.5'");
@@ -304,15 +303,9 @@ TEST(ParseConfig, WhatIsPlannedIsRefusedAsSuch) {
   EXPECT_EQ(
       ErrorOf("models:\n- name: a\n  quantization: {weights: {weighting: auto}}\n"),
       "f.yaml:line 3: models[0].quantization.weights.weighting: not supported in this version");
-  EXPECT_EQ(ErrorOf("quantization: {mode: bf16}\n"),
-            "f.yaml:line 1: quantization.mode: 'bf16' is not supported in this version; must be "
-            "one of fp32, int8, int4");
   EXPECT_EQ(ErrorOf("quantization: {weights: {expand: float}}\n"),
             "f.yaml:line 1: quantization.weights.expand: 'float' is not supported in this version; "
             "must be one of load, run");
-  EXPECT_EQ(ErrorOf("quantization: {layers: [{match: 'op:Conv'}]}\n"),
-            "f.yaml:line 1: quantization.layers[0].match: 'op:Conv' is not supported in this "
-            "version; must be a glob on node names such as /head/*");
 }
 
 // Whatever leaves the list must become a row, and whatever is a row must leave the list.
@@ -366,6 +359,50 @@ TEST(ParseConfig, ModelsNeedNamesOfTheirOwn) {
             "f.yaml:line 2: models[0]: name must not contain '/'");
   EXPECT_EQ(ErrorOf("quantization: {layers: [{mode: fp32}]}\n"),
             "f.yaml:line 1: quantization.layers[0]: match is missing");
+}
+
+TEST(ParseConfig, LayersAreChosenByNameOrOperator) {
+  const QuantizationConfig quantization = Parsed(R"(
+quantization:
+  mode: auto
+  strict: true
+  mixed_precision: {fallback: bf16}
+  layers:
+    - {match: "op:Conv[group=in_channels]", weights: {algorithm: minmax, granularity: per_tensor}}
+    - {match: "op:*MatMul", activations: {algorithm: percentile, timing: dynamic}}
+    - {match: "/head/*", mode: bf16}
+)")
+                                              .quantization;
+  EXPECT_EQ(quantization.mode, QuantizationMode::kAuto);
+  EXPECT_TRUE(quantization.strict);
+  EXPECT_EQ(quantization.mixed_precision.fallback, FloatFallback::kBFloat16);
+  ASSERT_EQ(quantization.layers.size(), 3u);
+  const LayerRule& depthwise = quantization.layers[0];
+  EXPECT_EQ(depthwise.match, "op:Conv[group=in_channels]");
+  EXPECT_FALSE(depthwise.mode.has_value());
+  EXPECT_EQ(depthwise.weights.algorithm, "minmax");
+  EXPECT_EQ(depthwise.weights.granularity, LayerGranularity::kPerTensor);
+  EXPECT_FALSE(depthwise.activations.timing.has_value());
+  EXPECT_EQ(quantization.layers[1].activations.algorithm, "percentile");
+  EXPECT_EQ(quantization.layers[1].activations.timing, ActivationTiming::kDynamic);
+  EXPECT_EQ(quantization.layers[2].mode, QuantizationMode::kBFloat16);
+}
+
+TEST(ParseConfig, RulesForLayersMustSaySomething) {
+  const auto error = [](const std::string& rule) {
+    return ErrorOf("quantization: {layers: [" + rule + "]}\n");
+  };
+  EXPECT_EQ(error("{match: a}"),
+            "f.yaml:line 1: quantization.layers[0]: sets nothing: mode, weights or activations is "
+            "missing");
+  EXPECT_THAT(error("{match: a, mode: auto}"), HasSubstr("must be one of fp32, bf16, int8, int4"));
+  EXPECT_THAT(error("{match: 'op:', mode: fp32}"), HasSubstr("must be a glob on node names"));
+  EXPECT_THAT(error("{match: 'op:Conv[group=2]', mode: fp32}"), HasSubstr("must be a glob"));
+  EXPECT_THAT(error("{match: a, activations: {timing: auto}}"),
+              HasSubstr("must be one of static, dynamic"));
+  EXPECT_THAT(ErrorOf("quantization: {calibration: {source: dynamic}, layers: [{match: a, "
+                      "activations: {timing: static}}]}\n"),
+              HasSubstr("activations.timing static of match a needs data"));
 }
 
 TEST(CheckServable, WantsARepositoryOrPaths) {

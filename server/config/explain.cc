@@ -67,7 +67,7 @@ class ReferenceSections {
  private:
   void Place(const Setting& setting) {
     // The keys under an overriding section are those of the section that it overrides.
-    if (absl::StrContains(ParentOf(setting.path), "[].")) return;
+    if (absl::StrContains(ParentOf(setting.path), "models[].")) return;
     if (setting.kind == Setting::Kind::kSection || setting.kind == Setting::Kind::kList) {
       sections_.push_back({setting, {}});
       if (setting.kind == Setting::Kind::kList)

@@ -36,7 +36,7 @@ TEST(ExplainConfig, ShowsWhatModelsInherit) {
 models:
   - name: a
     batching: {max_batch_size: 4}
-    quantization: {layers: [{match: "/x/*"}, {match: y, mode: int8}]}
+    quantization: {layers: [{match: "/x/*", mode: fp32}, {match: y, weights: {algorithm: minmax}}]}
 )");
   EXPECT_THAT(text, HasSubstr("# Model a\n"));
   EXPECT_THAT(text, HasSubstr("models[0].batching.max_batch_size: 4    [f.yaml line 5, model "
@@ -45,7 +45,7 @@ models:
                               "batching.max_queue_size]\n"));
   EXPECT_THAT(text, HasSubstr("models[0].quantization.mode: fp32    [default]\n"));
   EXPECT_THAT(text, HasSubstr("models[0].quantization.layers: [{match: /x/*, mode: fp32}, {match: "
-                              "y, mode: int8}]"));
+                              "y, weights: {algorithm: minmax}}]"));
 }
 
 TEST(ConfigReference, HasEverySectionWithItsDefaults) {
@@ -58,7 +58,7 @@ TEST(ConfigReference, HasEverySectionWithItsDefaults) {
     EXPECT_THAT(text, HasSubstr(heading));
   }
   EXPECT_THAT(text, HasSubstr("| `grpc_port` | an integer from 0 to 65535 | `8001` | Port of"));
-  EXPECT_THAT(text, HasSubstr("| `match` | a glob on node names such as /head/* | none |"));
+  EXPECT_THAT(text, HasSubstr("| `match` | a glob on node names such as /head/*, or op:Conv, "));
   EXPECT_THAT(text, HasSubstr("| `batching` | a section | the top level's |"));
   EXPECT_THAT(text, HasSubstr("- `quantization.override_embedded`\n"));
   EXPECT_THAT(text, Not(HasSubstr("models[].batching")));

@@ -177,7 +177,7 @@ struct ListOptions {
   std::string Element::* unique = nullptr;  // no two elements agree in it
 };
 
-// `elements` on one line of YAML, by their values; those of sections under their paths.
+// `elements` on one line of YAML, by what is set in them.
 template <typename Element>
 std::string ListText(const Fields<Element>& fields, const std::vector<Element>& elements) {
   std::string text = "[";
@@ -190,12 +190,17 @@ std::string ListText(const Fields<Element>& fields, const std::vector<Element>& 
     };
     for (const Field<Element>& field : fields) {
       if (field.print) {
-        add(field.key, field.print(element));
-      } else {
-        field.visit_inside(element, field.key, {[&](const Setting& setting) {
-                             if (!setting.value.empty()) add(setting.path, setting.value);
-                           }});
+        const std::string value = field.print(element);
+        if (value != "none") add(field.key, value);
+        continue;
       }
+      std::string inside;
+      field.visit_inside(element, "", {[&](const Setting& setting) {
+                           if (setting.value.empty() || setting.value == "none") return;
+                           absl::StrAppend(&inside, inside.empty() ? "" : ", ", setting.path, ": ",
+                                           setting.value);
+                         }});
+      if (!inside.empty()) add(field.key, absl::StrCat("{", inside, "}"));
     }
     absl::StrAppend(&text, "}");
   }

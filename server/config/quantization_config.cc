@@ -1,5 +1,8 @@
 // Rows of `quantization`. What a later version adds leaves unsupported.cc and becomes a row here.
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "server/config/fields.h"
 
 namespace octet::server {
@@ -13,8 +16,22 @@ std::vector<std::string> RangeEstimatorsOrAuto() {
 
 ValueForm<QuantizationMode> Mode() {
   return Choice<QuantizationMode>({{"fp32", QuantizationMode::kFloat32},
+                                   {"bf16", QuantizationMode::kBFloat16},
+                                   {"int8", QuantizationMode::kInt8},
+                                   {"int4", QuantizationMode::kInt4},
+                                   {"auto", QuantizationMode::kAuto}});
+}
+
+ValueForm<QuantizationMode> LayerMode() {
+  return Choice<QuantizationMode>({{"fp32", QuantizationMode::kFloat32},
+                                   {"bf16", QuantizationMode::kBFloat16},
                                    {"int8", QuantizationMode::kInt8},
                                    {"int4", QuantizationMode::kInt4}});
+}
+
+ValueForm<LayerGranularity> Granularity() {
+  return Choice<LayerGranularity>({{"per_channel", LayerGranularity::kPerChannel},
+                                   {"per_tensor", LayerGranularity::kPerTensor}});
 }
 
 const Fields<ActivationQuantizationConfig>& ActivationFields() {
@@ -99,8 +116,15 @@ const Fields<AccuracyConfig>& AccuracyFields() {
 
 const Fields<MixedPrecisionConfig>& MixedPrecisionFields() {
   static const auto* const kFields = new Fields<MixedPrecisionConfig>{
+      Value("fallback", &MixedPrecisionConfig::fallback,
+            Choice<FloatFallback>({{"auto", FloatFallback::kAuto},
+                                   {"bf16", FloatFallback::kBFloat16},
+                                   {"fp32", FloatFallback::kFloat32}}),
+            "What layers get that leave int8 to reach the target. auto: bf16 where the CPU has it "
+            "(AVX512-BF16 or AMX) and the target holds with it, else fp32. bf16: never fp32, but "
+            "on a CPU without it."),
       Value("max_float_fraction", &MixedPrecisionConfig::max_float_fraction, Real(0, 1),
-            "Largest share of the multiply-accumulates that may stay in float32 to reach the "
+            "Largest share of the multiply-accumulates that may be in fp32 or bf16 to reach the "
             "target; 0 keeps every layer that can be int8 in int8."),
   };
   return *kFields;
@@ -165,28 +189,68 @@ std::string CheckAccuracy(const AccuracyConfig& accuracy) {
   return "";
 }
 
+const Fields<LayerWeightsConfig>& LayerWeightFields() {
+  static const auto* const kFields = new Fields<LayerWeightsConfig>{
+      Value("algorithm", &LayerWeightsConfig::algorithm, Optional(Word(RangeEstimatorNames())),
+            "As quantization.weights.algorithm."),
+      Value("granularity", &LayerWeightsConfig::granularity, Optional(Granularity()),
+            "As quantization.weights.granularity."),
+  };
+  return *kFields;
+}
+
+const Fields<LayerActivationsConfig>& LayerActivationFields() {
+  static const auto* const kFields = new Fields<LayerActivationsConfig>{
+      Value("algorithm", &LayerActivationsConfig::algorithm, Optional(Word(RangeEstimatorNames())),
+            "As quantization.activations.algorithm, for what the layer reads."),
+      Value("timing", &LayerActivationsConfig::timing,
+            Optional(Choice<ActivationTiming>(
+                {{"static", ActivationTiming::kStatic}, {"dynamic", ActivationTiming::kDynamic}})),
+            "As quantization.activations.timing."),
+  };
+  return *kFields;
+}
+
+// A glob on names; or op:GLOB on operators, with [group=in_channels] or without.
+ValueForm<std::string> LayerMatch() {
+  ValueForm<std::string> form =
+      Text("a glob on node names such as /head/*, or op:Conv, op:Conv[group=in_channels]");
+  form.parse = [text = form.parse](const ConfigNode& node, const std::string& folder) {
+    std::optional<std::string> match = text(node, folder);
+    if (!match.has_value() || !absl::StartsWith(*match, "op:")) return match;
+    absl::string_view op = absl::StripPrefix(*match, "op:");
+    op = absl::StripSuffix(op, "[group=in_channels]");
+    if (op.empty() || absl::StrContains(op, '[')) match.reset();
+    return match;
+  };
+  form.print = [](const std::string& match) {
+    return absl::StartsWith(match, "op:") ? absl::StrCat("\"", match, "\"") : match;
+  };
+  return form;
+}
+
 const Fields<LayerRule>& LayerFields() {
   static const auto* const kFields = new Fields<LayerRule>{
-      Value(
-          "match", &LayerRule::match,
-          [] {
-            ValueForm<std::string> form = Text("a glob on node names such as /head/*");
-            form.parse = [text = form.parse](const ConfigNode& node, const std::string& folder) {
-              std::optional<std::string> glob = text(node, folder);
-              // Selectors by operator begin so; they are not globs.
-              if (glob.has_value() && glob->rfind("op:", 0) == 0) glob.reset();
-              return glob;
-            };
-            return form;
-          }(),
-          "Which nodes; * stands for any characters, ? for one."),
-      Value("mode", &LayerRule::mode, Mode(), "What they run in."),
+      Value("match", &LayerRule::match, LayerMatch(),
+            "Which layers: those of whose node's name this is a glob (* stands for any characters, "
+            "? for one); behind op:, of whose operator. op:Conv[group=in_channels] are the "
+            "depthwise convolutions."),
+      Value("mode", &LayerRule::mode, Optional(LayerMode()),
+            "What they run in, whatever it costs. none: as the model, and more precision where the "
+            "accuracy target needs it."),
+      Section("weights", &LayerRule::weights, LayerWeightFields(),
+              "How their weights become int8; what is not set is the model's."),
+      Section("activations", &LayerRule::activations, LayerActivationFields(),
+              "How their activations become int8; what is not set is the model's."),
   };
   return *kFields;
 }
 
 std::string CheckLayerRule(const LayerRule& rule) {
-  return rule.match.empty() ? "match is missing" : "";
+  if (rule.match.empty()) return "match is missing";
+  const bool sets = rule.mode || rule.weights.algorithm || rule.weights.granularity ||
+                    rule.activations.algorithm || rule.activations.timing;
+  return sets ? "" : "sets nothing: mode, weights or activations is missing";
 }
 
 }  // namespace
@@ -196,7 +260,10 @@ const Fields<QuantizationConfig>& QuantizationFields() {
   static const auto* const kFields = new Fields<Q>{
       Value("mode", &Q::mode, Mode(),
             "fp32 serves models as they are; int8 quantizes them when they are loaded; int4 stores "
-            "weights in 4 bits besides, and computes in 8."),
+            "weights in 4 bits besides, and computes in 8; bf16 rounds weights and activations of "
+            "matrix products and convolutions to bfloat16, on CPUs that multiply it (fp32 on "
+            "others, with a warning); auto is int8 on CPUs with VNNI or AMX, else bf16 where the "
+            "CPU multiplies it, else fp32."),
       Value("recipe", &Q::recipe,
             Choice<RecipeName>({{"auto", RecipeName::kAuto},
                                 {"cnn", RecipeName::kCnn},
@@ -228,8 +295,10 @@ const Fields<QuantizationConfig>& QuantizationFields() {
                 {{"error", NotANumberPolicy::kError}, {"zero", NotANumberPolicy::kZero}}),
             "What to do about weights and samples that are not finite: refuse them, or take them "
             "as 0."),
+      Value("strict", &Q::strict, Boolean(),
+            "Whether a rule of `layers` that matches no layer is an error, rather than a warning."),
       List("layers", &Q::layers, LayerFields(),
-           "Exceptions for single layers; the first rule that matches a node's name wins.",
+           "Exceptions for single layers; the first rule that matches a layer wins.",
            {.rule = CheckLayerRule}),
   };
   return *kFields;
@@ -239,6 +308,13 @@ std::string CheckQuantization(const QuantizationConfig& quantization) {
   if (quantization.activations.timing == ActivationTiming::kStatic &&
       quantization.calibration.source == CalibrationSource::kDynamic) {
     return "activations.timing static needs data, but calibration.source is dynamic";
+  }
+  for (const LayerRule& rule : quantization.layers) {
+    if (rule.activations.timing == ActivationTiming::kStatic &&
+        quantization.calibration.source == CalibrationSource::kDynamic) {
+      return absl::StrCat("layers: activations.timing static of match ", rule.match,
+                          " needs data, but calibration.source is dynamic");
+    }
   }
   return CheckWeightQuantization(quantization);
 }

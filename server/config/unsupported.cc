@@ -34,8 +34,6 @@ bool Listed(absl::string_view setting) {
 
 const std::vector<std::string>& UnsupportedSettings() {
   static const auto* const kSettings = new std::vector<std::string>{
-      "quantization.mode: bf16",
-      "quantization.mode: auto",
       "quantization.weights.weighting",
       "quantization.weights.expand: float",
       "quantization.activations.scheme",
@@ -61,15 +59,9 @@ const std::vector<std::string>& UnsupportedSettings() {
       "quantization.accuracy.metric: f1",
       "quantization.accuracy.metric: custom:*",
       "quantization.mixed_precision.policy",
-      "quantization.mixed_precision.fallback",
       "quantization.budget.memory_mb",
       "quantization.cache",
       "quantization.override_embedded",
-      "quantization.layers.match: op:*",
-      "quantization.layers.weights",
-      "quantization.layers.activations",
-      "quantization.layers.mode: bf16",
-      "quantization.strict",
       "quantization.report",
   };
   return *kSettings;

@@ -83,6 +83,22 @@ ValueForm<T> Choice(const std::vector<std::pair<std::string, T>>& choices) {
   return form;
 }
 
+// A value that may be left out.
+template <typename T>
+ValueForm<std::optional<T>> Optional(const ValueForm<T>& form) {
+  ValueForm<std::optional<T>> optional;
+  optional.text = form.text;
+  optional.words = form.words;
+  optional.parse = [parse = form.parse](const ConfigNode& node, const std::string& folder) {
+    std::optional<T> value = parse(node, folder);
+    return value.has_value() ? std::make_optional(std::move(value)) : std::nullopt;
+  };
+  optional.print = [print = form.print](const std::optional<T>& value) {
+    return value.has_value() ? print(*value) : "none";
+  };
+  return optional;
+}
+
 ValueForm<double> Real(double least, double most);
 // A number for which 0 may be written `auto`.
 ValueForm<double> RealOrAuto(double most);

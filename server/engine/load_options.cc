@@ -75,16 +75,48 @@ std::optional<runtime::Recipe> ToRecipe(RecipeName name) {
   return std::nullopt;
 }
 
-runtime::LayerMode ToLayerMode(QuantizationMode mode) {
+runtime::Mode ToMode(QuantizationMode mode) {
   switch (mode) {
+    case QuantizationMode::kBFloat16:
+      return runtime::Mode::kBFloat16;
     case QuantizationMode::kInt8:
-      return runtime::LayerMode::kInt8;
+      return runtime::Mode::kInt8;
     case QuantizationMode::kInt4:
-      return runtime::LayerMode::kInt4;
+      return runtime::Mode::kInt4;
+    case QuantizationMode::kAuto:
+      return runtime::Mode::kAuto;
     case QuantizationMode::kFloat32:
       break;
   }
-  return runtime::LayerMode::kFloat32;
+  return runtime::Mode::kFloat32;
+}
+
+runtime::LayerRule ToLayerRule(const LayerRule& config) {
+  runtime::LayerRule rule{.match = config.match};
+  if (config.mode) rule.mode = ToMode(*config.mode);
+  if (config.weights.algorithm) rule.weight_algorithm = EstimatorName(*config.weights.algorithm);
+  if (config.weights.granularity) {
+    rule.per_channel = *config.weights.granularity == LayerGranularity::kPerChannel;
+  }
+  if (config.activations.algorithm) {
+    rule.activation_algorithm = EstimatorName(*config.activations.algorithm);
+  }
+  if (config.activations.timing) {
+    rule.dynamic = *config.activations.timing == ActivationTiming::kDynamic;
+  }
+  return rule;
+}
+
+runtime::Fallback ToFallback(FloatFallback fallback) {
+  switch (fallback) {
+    case FloatFallback::kBFloat16:
+      return runtime::Fallback::kBFloat16;
+    case FloatFallback::kFloat32:
+      return runtime::Fallback::kFloat32;
+    case FloatFallback::kAuto:
+      break;
+  }
+  return runtime::Fallback::kAuto;
 }
 
 // Threads for the weights; more than a few would be felt by what is served meanwhile.
@@ -94,7 +126,6 @@ void SetWeights(const QuantizationConfig& config, runtime::QuantizeOptions& opti
   using Granularity = WeightGranularityConfig::Kind;
   using Compensation = runtime::QuantizeOptions::FourBits::Compensation;
   const WeightQuantizationConfig& weights = config.weights;
-  options.mode = ToLayerMode(config.mode);
   options.threads =
       config.budget.threads > 0 ? config.budget.threads : std::min(UsableCores(), kMostThreads);
   options.per_channel = weights.granularity.kind != Granularity::kPerTensor;
@@ -153,9 +184,9 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
                             : correction == Switch::kOff ? Correction::kOff
                                                          : Correction::kAuto;
   if (smooth.alpha > 0) options.smoothing_alpha = smooth.alpha;
-  for (const LayerRule& rule : config.layers) {
-    options.layers.push_back({rule.match, ToLayerMode(rule.mode)});
-  }
+  options.fallback = ToFallback(config.mixed_precision.fallback);
+  options.strict = config.strict;
+  for (const LayerRule& rule : config.layers) options.layers.push_back(ToLayerRule(rule));
   return options;
 }
 
@@ -182,7 +213,7 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
   const QuantizationConfig& quantization = model.quantization;
   return {.max_batch_size = model.batching.max_batch_size,
           .threads = threads,
-          .int8 = quantization.mode != QuantizationMode::kFloat32,
+          .mode = ToMode(quantization.mode),
           .calibration_path = quantization.calibration.path,
           .dynamic = quantization.calibration.source == CalibrationSource::kDynamic,
           .samples_required = quantization.calibration.source == CalibrationSource::kDataset ||

@@ -26,7 +26,7 @@ void LogWarnings(const ModelSource& source, const runtime::CompiledModel& model)
 std::shared_ptr<const runtime::CompiledModel> Shadowed(
     const ModelSource& source, std::shared_ptr<const runtime::CompiledModel> model,
     runtime::LoadOptions options, double sample_rate) {
-  options.int8 = false;
+  options.mode = runtime::Mode::kFloat32;
   options.max_batch_size = 1;
   const auto float32 = runtime::LoadModel(source.file.string(), options);
   if (float32.ok()) return WithShadow(std::move(model), *float32, sample_rate);

@@ -99,10 +99,6 @@ absl::Status WriteReports(const std::string& folder, const runtime::QuantizeRepo
 
 absl::Status Quantize(const QuantizeOptions& options, Console& console) {
   runtime::LoadOptions load = ToLoadOptions(options.model.settings, 1);
-  if (!load.int8) {
-    return absl::FailedPreconditionError(
-        "quantization.mode of this model is fp32: there is nothing to quantize");
-  }
   Progress progress(console);
   load.progress = [&](absl::string_view stage, const std::string& detail) {
     progress.Tell(stage, detail);
@@ -113,6 +109,12 @@ absl::Status Quantize(const QuantizeOptions& options, Console& console) {
   }
   OCTET_ASSIGN_OR_RETURN(runtime::PreparedModel model,
                          runtime::PrepareModel(options.model.path, load));
+  if (!model.quantization) {
+    for (const std::string& warning : model.warnings) console.error << warning << std::endl;
+    return absl::FailedPreconditionError(
+        absl::StrCat("the mode of this model is fp32", model.mode_reason.empty() ? "" : ", since ",
+                     model.mode_reason, ": there is nothing to quantize"));
+  }
   runtime::ReportContext context;
   progress.Finish(context);
   OCTET_ASSIGN_OR_RETURN(context.memory, AddKernels(model));

@@ -129,7 +129,7 @@ void PrintModels(Server& server, Console& console) {
         servable->version(), summary.mode,
         !summary.calibration.empty()
             ? absl::StrFormat(" (%s, %.0f %% of MACs%s, accuracy target %s)", summary.calibration,
-                              100 * summary.int8_mac_share,
+                              100 * (summary.int8_mac_share + summary.bfloat16_mac_share),
                               summary.output_sqnr_db == 0 ? ""
                                                           : absl::StrFormat(", output SQNR %.1f dB",
                                                                             summary.output_sqnr_db),

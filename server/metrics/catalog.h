@@ -155,7 +155,7 @@ inline constexpr MetricDef kScratchpadBytes{.type = MetricDef::Type::kGauge,
 inline constexpr MetricDef kModelInfo{
     .type = MetricDef::Type::kGauge,
     .name = "octet_model_info",
-    .help = "1 for every served model; mode is fp32, int8 or int4.",
+    .help = "1 for every served model; mode is fp32, bf16, int8 or int4.",
     .labels = metric_labels::kModelMode};
 
 inline constexpr MetricDef kSwaps{

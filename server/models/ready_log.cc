@@ -14,6 +14,7 @@ void LogReady(const ServableModel& servable, double seconds) {
     LogInfo("model ready", {{"model", servable.name()},
                             {"version", servable.version()},
                             {"mode", summary.mode},
+                            {"mode_reason", summary.mode_reason},
                             {"seconds", seconds},
                             {"weight_bytes", memory.served_weight_bytes}});
     return;
@@ -23,11 +24,13 @@ void LogReady(const ServableModel& servable, double seconds) {
   LogInfo("model ready", {{"model", servable.name()},
                           {"version", servable.version()},
                           {"mode", summary.mode},
+                          {"mode_reason", summary.mode_reason},
                           {"seconds", seconds},
                           {"weight_bytes", memory.served_weight_bytes},
                           {"float32_weight_bytes", memory.float32_weight_bytes},
                           {"calibration", summary.calibration},
                           {"int8_mac_share", summary.int8_mac_share},
+                          {"bf16_mac_share", summary.bfloat16_mac_share},
                           {"output_sqnr_db", sqnr},
                           {"accuracy", summary.accuracy.description}});
 }

@@ -1,6 +1,6 @@
 // A model in process, measured on command, so that a script can interleave it with other engines.
 //
-//   measured_model MODEL SAMPLES.npz MODE BATCH      MODE: fp32 | int8 | int8-all | dynamic
+//   measured_model MODEL SAMPLES.npz MODE BATCH      MODE: fp32 | bf16 | int8 | int8-all | dynamic
 //
 // int8-all keeps every layer in int8, whatever that does to the outputs: for models of random
 // weights, whose accuracy means nothing. Prints "ready"; then for each line "SECONDS" on the
@@ -64,7 +64,9 @@ absl::Status Run(const std::vector<std::string>& arguments) {
     return absl::InvalidArgumentError("MODEL SAMPLES.npz MODE BATCH");
   }
   runtime::LoadOptions options;
-  options.int8 = arguments[2] != "fp32";
+  options.mode = arguments[2] == "fp32"   ? runtime::Mode::kFloat32
+                 : arguments[2] == "bf16" ? runtime::Mode::kBFloat16
+                                          : runtime::Mode::kInt8;
   options.dynamic = arguments[2] == "dynamic";
   options.calibration_path = arguments[1];
   if (arguments[2] == "int8-all") options.quantization.on_fail = runtime::OnFail::kWarn;
@@ -79,7 +81,7 @@ absl::Status Run(const std::vector<std::string>& arguments) {
     rows.inputs.push_back({.shape = input.shape(), .pieces = {{input.data(), input.byte_size()}}});
   }
   OCTET_ASSIGN_OR_RETURN(const auto context, model->NewContext());
-  if (options.int8) {
+  if (options.mode != runtime::Mode::kFloat32) {
     std::cerr << arguments[0] << " " << arguments[2] << ": "
               << 100 * model->summary().int8_mac_share << " % of MACs in int8, output SQNR "
               << model->summary().output_sqnr_db << " dB\n";

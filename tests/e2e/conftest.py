@@ -110,6 +110,14 @@ def dynamic_server(tmp_path_factory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
+def bf16_server(tmp_path_factory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("bf16")
+    with serve(folder, f"model_repository: {ROOT}/examples/models\n"
+                       "quantization: {mode: bf16}") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def float_server(tmp_path_factory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("fp32")
     with serve(folder, f"model_repository: {ROOT}/examples/models") as server:

@@ -133,7 +133,8 @@ TEST_F(RereadTest, CalibrationSamplesAreCheckedToo) {
     return testing::Npy(testing::RandomFloats({4, 8, kWidth}, seed), "<f4");
   };
   const std::string data = folder_.Write("samples.npy", samples(3)).string();
-  const auto model = LoadModel(path, {.max_batch_size = 1, .int8 = true, .calibration_path = data});
+  const auto model =
+      LoadModel(path, {.max_batch_size = 1, .mode = Mode::kInt8, .calibration_path = data});
   ASSERT_TRUE(model.ok()) << model.status();
   ASSERT_EQ(Added(**model, 30).value(), Start(table_, 30));
   folder_.Write("samples.npy", samples(4));

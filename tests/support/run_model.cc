@@ -1,6 +1,7 @@
 // Serves a model in process and writes its outputs, for scripts that judge them.
 //
-//   run_model MODEL SAMPLES.npz OUTPUT_FOLDER [--int8 | --dynamic | --int4] [--calibration PATH]
+//   run_model MODEL SAMPLES.npz OUTPUT_FOLDER [--int8 | --dynamic | --int4 | --bf16] [--calibration
+//   PATH]
 //             [--batches 1,8] [--all-int8] [--reduced-weights] [--weights ALGORITHM]
 //             [--group N] [--codebook ALGORITHM] [--no-gptq] [--expand-run]
 //
@@ -73,13 +74,17 @@ absl::StatusOr<Arguments> Parse(const std::vector<std::string>& words) {
     if (taken > 0) {
       i += taken - 1;
     } else if (words[i] == "--int4") {
-      options.int8 = options.samples_required = true;
-      options.quantization.mode = runtime::LayerMode::kInt4;
+      options.mode = runtime::Mode::kInt4;
+      options.samples_required = true;
       options.quantization.target_is_set = false;
     } else if (words[i] == "--int8") {
-      options.int8 = options.samples_required = true;
+      options.mode = runtime::Mode::kInt8;
+      options.samples_required = true;
     } else if (words[i] == "--dynamic") {
-      options.int8 = options.dynamic = true;
+      options.mode = runtime::Mode::kInt8;
+      options.dynamic = true;
+    } else if (words[i] == "--bf16") {
+      options.mode = runtime::Mode::kBFloat16;
     } else if (words[i] == "--all-int8") {
       options.quantization.on_fail = runtime::OnFail::kWarn;
     } else if (words[i] == "--reduced-weights") {

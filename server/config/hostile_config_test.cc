@@ -63,7 +63,8 @@ TEST(HostileConfig, TooManyValues) {
 TEST(HostileConfig, EveryPrefixOfAFileIsReadOrRefused) {
   const std::string text =
       "server: {grpc_port: 1, tls: {key: 'k', certificate: \"c\"}}\nmodels:\n- name: a\n"
-      "  version_policy: {specific: [1, 2]}\nquantization:\n  layers:\n  - match: '*'\n";
+      "  version_policy: {specific: [1, 2]}\nquantization:\n  layers:\n  - mode: fp32\n    match: "
+      "'*'\n";
   ASSERT_EQ(ErrorOf(text), "ok");
   for (size_t size = 0; size < text.size(); ++size) {
     EXPECT_THAT(ErrorOf(text.substr(0, size)),

@@ -223,9 +223,6 @@ ValueForm<std::string> LayerMatch() {
     if (op.empty() || absl::StrContains(op, '[')) match.reset();
     return match;
   };
-  form.print = [](const std::string& match) {
-    return absl::StartsWith(match, "op:") ? absl::StrCat("\"", match, "\"") : match;
-  };
   return form;
 }
 

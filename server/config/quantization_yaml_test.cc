@@ -19,7 +19,7 @@ QuantizationConfig Parsed(const std::string& text) {
 TEST(QuantizationYaml, DefaultsComeBack) {
   const std::string text = QuantizationYaml(QuantizationConfig());
   EXPECT_THAT(text, HasSubstr("\n  mode: fp32\n"));
-  EXPECT_THAT(text, HasSubstr("\n  weights:\n    algorithm: least_squares\n"));
+  EXPECT_THAT(text, HasSubstr("\n    algorithm: least_squares\n"));
   EXPECT_EQ(QuantizationYaml(Parsed(text)), text);
 }
 

@@ -177,6 +177,18 @@ struct ListOptions {
   std::string Element::* unique = nullptr;  // no two elements agree in it
 };
 
+// What is set in the section that `field` is of `element`: "key: value, key: value".
+template <typename Element>
+std::string SectionText(const Field<Element>& field, const Element& element) {
+  std::string text;
+  field.visit_inside(element, "", {[&](const Setting& setting) {
+                       if (setting.value.empty() || setting.value == "none") return;
+                       absl::StrAppend(&text, text.empty() ? "" : ", ", setting.path, ": ",
+                                       setting.value);
+                     }});
+  return text;
+}
+
 // `elements` on one line of YAML, by what is set in them.
 template <typename Element>
 std::string ListText(const Fields<Element>& fields, const std::vector<Element>& elements) {
@@ -194,12 +206,7 @@ std::string ListText(const Fields<Element>& fields, const std::vector<Element>& 
         if (value != "none") add(field.key, value);
         continue;
       }
-      std::string inside;
-      field.visit_inside(element, "", {[&](const Setting& setting) {
-                           if (setting.value.empty() || setting.value == "none") return;
-                           absl::StrAppend(&inside, inside.empty() ? "" : ", ", setting.path, ": ",
-                                           setting.value);
-                         }});
+      const std::string inside = SectionText(field, element);
       if (!inside.empty()) add(field.key, absl::StrCat("{", inside, "}"));
     }
     absl::StrAppend(&text, "}");

@@ -49,6 +49,22 @@ class Server:
         assert found, f"no series {name} {labels}"
         return total
 
+    def property(self, model: str, key: str) -> str:
+        """One of the metadata's `properties`, "" if it is not there. Triton's client does not know
+        the field, and keeps it: a map entry, key and value as length-delimited fields 1 and 2."""
+        metadata = self.client().get_model_metadata(model).SerializeToString()
+        before, found, after = metadata.partition(
+            b"\x0a" + bytes([len(key)]) + key.encode() + b"\x12")
+        if not found:
+            return ""
+        size, shift, used = 0, 0, 0
+        for byte in after:
+            size |= (byte & 127) << shift
+            shift, used = shift + 7, used + 1
+            if byte < 128:
+                break
+        return after[used:used + size].decode()
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)

@@ -194,17 +194,15 @@ def test_bfloat16_keeps_half_the_bytes_and_says_so(bf16_server, float_server):
     served = [server.metric("octet_model_weight_bytes", model="digits", kind="served")
               for server in (bf16_server, float_server)]
     assert served[0] < 0.55 * served[1], served
-    metadata = bf16_server.client().get_model_metadata("digits")
-    assert metadata.properties["mode"] == "bf16"
-    assert metadata.properties["accuracy_verdict"] == "met"
+    assert bf16_server.property("digits", "mode") == "bf16"
+    assert bf16_server.property("digits", "accuracy_verdict") == "met"
 
 
 def test_auto_says_what_it_is_and_why(tmp_path):
     with serve(tmp_path, yaml_of("auto")) as server:
         assert mode_of(server) in ("int8", "bf16", "fp32")
-        properties = server.client().get_model_metadata("digits").properties
-        assert properties["mode"] == mode_of(server)
-        assert properties["mode_reason"].startswith("auto: this CPU (")
+        assert server.property("digits", "mode") == mode_of(server)
+        assert server.property("digits", "mode_reason").startswith("auto: this CPU (")
 
 
 @pytest.mark.parametrize(("isa", "asked", "mode", "code"), [
@@ -216,7 +214,7 @@ def test_a_smaller_processor_is_told_of(tmp_path, monkeypatch, isa, asked, mode,
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
     with serve(tmp_path, yaml_of(asked)) as server:
         assert mode_of(server) == mode
-        reason = server.client().get_model_metadata("digits").properties.get("mode_reason", "")
+        reason = server.property("digits", "mode_reason")
         assert (reason != "") == (asked != mode)
     log = (tmp_path / "server.log").read_text()
     assert ("Q013" in log) == (code == "Q013")

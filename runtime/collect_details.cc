@@ -32,7 +32,7 @@ double SqnrOn(const Histogram& histogram, const quant::Distribution& values, qua
 std::optional<double> WeightSqnrDb(const Tensor& weight, absl::string_view estimator,
                                    std::optional<int> axis, const DetailsSource& source) {
   quant::WeightOptions options{.estimator = estimator,
-                               .grid = source.weight_grid,
+                               .grid = EightBitGrid(source.options),
                                .axis = axis,
                                .zero_non_finite = source.options.zero_non_finite};
   options.estimator_options.percentile = source.options.percentile;
@@ -42,13 +42,18 @@ std::optional<double> WeightSqnrDb(const Tensor& weight, absl::string_view estim
   return quantized->sqnr_db;
 }
 
-WeightDetails DetailsOfWeights(const DetailsSource& source, const graph::Node& node) {
+WeightDetails DetailsOfWeights(const DetailsSource& source, const graph::Node& node,
+                               quant::Precision precision) {
   const Tensor& weight = *source.graph.value(node.inputs[1]).constant;
+  const Grid grid = EightBitGrid(source.options);
   WeightDetails details{.histogram = HistogramOf(weight.As<float>()),
-                        .dtype = absl::AsciiStrToLower(Name(source.weight_grid.type)),
-                        .last_code = source.weight_grid.last,
+                        .dtype = absl::AsciiStrToLower(Name(grid.type)),
+                        .last_code = grid.last,
                         .algorithm = source.options.weight_algorithm};
-  if (const auto found = source.weights.find(weight.id()); found != source.weights.end()) {
+  // 4-bit weights have no one grid to show: groups, or tables of levels.
+  const quant::WeightsById& known = source.weights.eight_bits();
+  const auto found = known.find(weight.id());
+  if (found != known.end() && !quant::HasFourBitWeights(precision)) {
     const quant::QuantizedWeights& quantized = found->second;
     const std::vector<float>& scales = quantized.params.scales;
     details.scales = scales.size();
@@ -183,7 +188,7 @@ absl::StatusOr<std::vector<LayerDetails>> CollectDetails(const DetailsSource& so
     const ValueId input = node.inputs[0];
     const int index = selection.quantizer[static_cast<size_t>(input)];
     const bool reads_codes = index >= 0 && selection.ReadsCodes(source.graph, id, 0);
-    LayerDetails layer{.weights = DetailsOfWeights(source, node)};
+    LayerDetails layer{.weights = DetailsOfWeights(source, node, precisions.at(id))};
     OCTET_ASSIGN_OR_RETURN(
         layer.activations,
         DetailsOfActivations(source, input,

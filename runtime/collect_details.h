@@ -13,6 +13,7 @@
 #include "quant/selection.h"
 #include "runtime/activation_ranges.h"
 #include "runtime/layer_details.h"
+#include "runtime/layer_weights.h"
 #include "runtime/quantize_model.h"
 
 namespace octet::runtime {
@@ -22,10 +23,9 @@ struct DetailsSource {
   const graph::Graph& graph;              // before quantization
   std::span<const graph::NodeId> layers;  // as in QuantizeReport::layers
   const QuantizeReport& report;           // with what is served
-  const quant::WeightsById& weights;
+  const LayerWeights& weights;
   ActivationRanges& ranges;  // nothing observed: no activations
   const QuantizeOptions& options;
-  quant::Grid weight_grid;
 };
 
 // One entry for each layer. Errors are those of choosing ranges.

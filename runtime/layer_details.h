@@ -23,7 +23,7 @@ struct FoldedHistogram {
   uint64_t zeros = 0;            // exact zeroes that are in no bin
 };
 
-// What an algorithm makes of a layer's weights; absent where it cannot be asked.
+// What an algorithm makes of a layer's weights in 8 bits; absent where it cannot be asked.
 struct WeightAlgorithm {
   std::string name;
   std::optional<double> per_tensor_sqnr_db;
@@ -32,7 +32,7 @@ struct WeightAlgorithm {
 
 struct WeightDetails {
   FoldedHistogram histogram;
-  // Of the quantized weights; channels differ in scale.
+  // Of the weights in 8 bits; channels differ in scale. No scales where there are 4 bits.
   std::string dtype;
   int32_t last_code = 0;  // codes are from minus this to this
   bool per_channel = false;

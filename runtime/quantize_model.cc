@@ -56,10 +56,8 @@ class ModelQuantizer {
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     report_.seconds = elapsed.count();
     if (options_.details) {
-      const quant::WeightsById served = weights_.For(ByNode(Precisions()));
-      OCTET_ASSIGN_OR_RETURN(report_.details,
-                             CollectDetails({graph_, layers_, report_, served, ranges_, options_,
-                                             EightBitGrid(options_)}));
+      OCTET_ASSIGN_OR_RETURN(
+          report_.details, CollectDetails({graph_, layers_, report_, weights_, ranges_, options_}));
     }
     return QuantizedModel{std::move(*best_), std::move(report_)};
   }

@@ -177,15 +177,18 @@ void WriteHistogram(const FoldedHistogram& histogram, JsonWriter& json) {
 }
 
 void WriteWeightDetails(const WeightDetails& weights, JsonWriter& json) {
-  json.Set("dtype", weights.dtype);
-  json.Set("last_code", weights.last_code);
-  json.Set("scheme", "symmetric");
-  json.Set("granularity", weights.per_channel ? "per_channel" : "per_tensor");
-  json.Set("scales", weights.scales);
-  json.Set("smallest_scale", weights.smallest_scale);
-  json.Set("largest_scale", weights.largest_scale);
-  json.Set("worst_channel_sqnr_db", weights.worst_channel_sqnr_db);
-  json.Set("dead_channels", weights.dead_channels);
+  if (weights.scales > 0) {
+    json.Set("dtype", weights.dtype);
+    json.Set("last_code", weights.last_code);
+    json.Set("scheme", "symmetric");
+    json.Set("granularity", weights.per_channel ? "per_channel" : "per_tensor");
+    json.Set("scales", weights.scales);
+    json.Set("smallest_scale", weights.smallest_scale);
+    json.Set("largest_scale", weights.largest_scale);
+    json.Set("worst_channel_sqnr_db", weights.worst_channel_sqnr_db);
+    json.Set("dead_channels", weights.dead_channels);
+  }
+  json.Set("eight_bit_algorithm", weights.algorithm);
   json.BeginArray("algorithms");
   for (const WeightAlgorithm& algorithm : weights.algorithms) {
     json.BeginObject();
@@ -200,7 +203,7 @@ void WriteWeightDetails(const WeightDetails& weights, JsonWriter& json) {
   WriteHistogram(weights.histogram, json);
 }
 
-void WriteWeights(const LayerReport& layer, const LayerDetails* details, JsonWriter& json) {
+void WriteWeights(const LayerReport& layer, const WeightDetails* details, JsonWriter& json) {
   json.BeginObject("weights");
   json.Set("bits", layer.weights.bits);
   json.Set("format", layer.weights.format);
@@ -208,10 +211,10 @@ void WriteWeights(const LayerReport& layer, const LayerDetails* details, JsonWri
   json.Set("error_compensation", layer.weights.gptq ? "gptq" : "none");
   if (!layer.weights.expand.empty()) json.Set("expand", layer.weights.expand);
   json.Set("note", layer.weights.note);
+  json.Set("sqnr_db", layer.weight_sqnr_db);
   json.Set("bytes_stored", layer.bytes_after);
   json.Set("bytes_resident", layer.bytes_resident);
-  json.Set("sqnr_db", layer.weight_sqnr_db);
-  if (details != nullptr) WriteWeightDetails(details->weights, json);
+  if (details != nullptr) WriteWeightDetails(*details, json);
   json.EndObject();
 }
 
@@ -268,10 +271,9 @@ void WriteLayer(const QuantizeReport& report, size_t index, JsonWriter& json) {
   json.Set("bytes_before", layer.bytes_before);
   json.Set("bytes_after", layer.bytes_after);
   json.Set("kernel", layer.kernel);
-  const LayerDetails* const details =
-      index < report.details.size() ? &report.details[index] : nullptr;
-  WriteWeights(layer, details, json);
-  if (details != nullptr && details->activations) {
+  const LayerDetails* details = index < report.details.size() ? &report.details[index] : nullptr;
+  WriteWeights(layer, details ? &details->weights : nullptr, json);
+  if (details && details->activations) {
     WriteActivations(*details->activations, report.activation_algorithm, json);
   }
   json.EndObject();

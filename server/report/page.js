@@ -88,7 +88,9 @@ function drawHeadline() {
       `${bytes(summary.weight_bytes_float32)} in float32` +
       (summary.compression ? `, ${summary.compression.toFixed(2)} times smaller` : ""), meter(share)),
     card("MACs in int8", percent(summary.mac_share_int8),
-      `${summary.layers_int8} layers int8, ${summary.layers_float32} float`,
+      `${summary.layers_int8} layers int8, ${summary.layers_float32} float` +
+      (summary.layers_int4 ? `; ${summary.layers_int4} with 4-bit weights` : "") +
+      (summary.layers_bf16 ? `; ${summary.layers_bf16} bf16` : ""),
       meter(summary.mac_share_int8)),
     card("Time to quantize", seconds(summary.seconds),
       calibration.samples ? `${calibration.samples} samples calibrate, ` +
@@ -109,7 +111,7 @@ function drawHeadline() {
 // --- The table -----------------------------------------------------------------------------------
 
 const kind = (layer) =>
-  layer.decision === "int8" ? "int8" : layer.decision.startsWith("int8") ? "dynamic" : "float";
+  !layer.decision.startsWith("int") ? "float" : layer.decision.includes("dynamic") ? "dynamic" : "int8";
 const mostDecibels = 60;
 
 function sqnrCell(value) {
@@ -293,17 +295,20 @@ function weightParts(weights) {
   const widest = weights.largest_scale * weights.last_code;
   const grid = weights.scales > 0 ? { low: -widest, high: widest, step: weights.largest_scale,
     inner: weights.scales > 1 ? weights.smallest_scale * weights.last_code : undefined } : null;
-  const granularity = weights.granularity === "per_channel" ? 1 : 0;
+  const granularity = { per_tensor: 0, per_channel: 1 }[weights.granularity];
   return [
     make("h3", {}, "Weights"),
     drawHistogram(weights.histogram, grid, "Histogram of weights"),
     legend(grid, weights.histogram, 1),
     facts([
-      ["grid", `${weights.dtype} ${weights.scheme}, codes to ±${weights.last_code}, ` +
-        `${weights.granularity} (${weights.scales} scales)`],
-      ["SQNR", `${decibels(weights.sqnr_db)}, worst channel ${decibels(weights.worst_channel_sqnr_db)}`],
+      ["stored as", `${weights.format} ${weights.error_compensation === "gptq" ? "with GPTQ" : ""}`],
+      ["note", weights.note],
+      ["grid", weights.scales > 0 && `${weights.dtype} ${weights.scheme}, ` +
+        `codes to ±${weights.last_code}, ${weights.granularity} (${weights.scales} scales)`],
+      ["SQNR", decibels(weights.sqnr_db) + (weights.scales > 0
+        ? `, worst channel ${decibels(weights.worst_channel_sqnr_db)}` : "")],
       ["dead channels", weights.dead_channels || undefined]]),
-    compared(weights.algorithms, weights.algorithm, [
+    compared(weights.algorithms, weights.eight_bit_algorithm, [
       [`per tensor${granularity === 0 ? " ✓" : ""}`, (algorithm) => algorithm.per_tensor_sqnr_db],
       [`per channel${granularity === 1 ? " ✓" : ""}`, (algorithm) => algorithm.per_channel_sqnr_db]]),
   ];
@@ -321,7 +326,7 @@ function select(layer) {
         `network at ${decibels(layer.network_sqnr_if_only_this_quantized_db)} if only this is quantized`]]),
     ...(layer.activations ? activationParts(layer.activations)
       : [make("p", { class: "muted" }, "No calibration data: nothing is known of its activations.")]),
-    ...(layer.weights ? weightParts(layer.weights) : []));
+    ...(layer.weights.histogram ? weightParts(layer.weights) : []));
 }
 
 // --- The charts ----------------------------------------------------------------------------------

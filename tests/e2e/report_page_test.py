@@ -171,6 +171,24 @@ def test_it_was_looked_at(tab, folder):
     assert tab.errors == []
 
 
+def test_four_bits_are_no_float_and_have_no_one_grid(tmp_path):
+    made = quantize(DIGITS, tmp_path, "quantization: {mode: int4, accuracy: {on_fail: warn}, "
+                                      "layers: [{match: logits, mode: int4}]}")
+    fours = [i for i, layer in enumerate(made["layers"]) if layer["weights"]["bits"] == 4]
+    assert fours and len(fours) == made["summary"]["layers_int4"] < len(made["layers"])
+    with browser.page(tmp_path) as tab:
+        tab.open(tmp_path / "report.html")
+        for index, layer in enumerate(made["layers"]):
+            row = f"document.querySelector('tr[data-layer=\"{index}\"]')"
+            assert tab.run(f"{row}.querySelector('.tag').className") == "tag int8"
+            tab.run(f"{row}.querySelector('button').click()")
+            svg = "document.querySelector('#layer svg[aria-label=\"Histogram of weights\"]')"
+            lines = tab.run(f"{svg}.querySelectorAll('line.clip').length")
+            assert lines == (0 if index in fours else 2)
+            assert layer["weights"]["format"] in tab.run("document.getElementById('layer').innerText")
+        assert tab.errors == []
+
+
 def test_names_are_text_whatever_is_in_them(tmp_path):
     weights = np.random.default_rng(1).normal(size=(64, 64)).astype(np.float32)
     graph = helper.make_graph(

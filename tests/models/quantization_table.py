@@ -68,8 +68,8 @@ def rows() -> Iterator[Row]:
                           f"activations: {{timing: static, algorithm: {algorithm}{schemed}}}, "
                           f"weights: {{algorithm: {algorithm}, granularity: {granularity}}}")
     for label, weights in (
-        ("group:128", "granularity: 'group:128'"),
-        ("per_channel", "granularity: per_channel"),
+        ("group:128", "granularity: 'group:128', error_compensation: none"),
+        ("per_channel", "granularity: per_channel, error_compensation: none"),
         *((f"codebook {name}", f"codebook: {name}") for name in CODEBOOKS),
         ("GPTQ", "granularity: 'group:128', error_compensation: gptq"),
     ):

@@ -38,9 +38,10 @@ def tuned(tmp_path_factory) -> tuple[str, Path]:
 def test_the_front_has_no_point_that_another_beats(tuned):
     front = points(tuned[0].split("chosen:")[0])
     assert len(front) >= 2  # float32 is the most accurate, int8 smaller
+    # Milliseconds are printed in few digits: where they look equal, either may be the faster.
     for a in front:
         for b in front:
-            assert a is b or not (a[0] <= b[0] and a[1] <= b[1] and a[2] >= b[2]), (a, b)
+            assert not (a[0] < b[0] and a[1] <= b[1] and a[2] >= b[2]), (a, b)
     assert int(tuned[0].split(" ", 1)[0]) > 10  # configurations
 
 

@@ -325,7 +325,7 @@ function select(layer) {
       ["alone", isNumber(layer.network_sqnr_if_only_this_quantized_db) &&
         `network at ${decibels(layer.network_sqnr_if_only_this_quantized_db)} if only this is quantized`]]),
     ...(layer.activations ? activationParts(layer.activations)
-      : [make("p", { class: "muted" }, "No calibration data: nothing is known of its activations.")]),
+      : [make("p", { class: "muted" }, "Its activations were not observed: their ranges are taken while serving, or nobody asks for any.")]),
     ...(layer.weights.histogram ? weightParts(layer.weights) : []));
 }
 
@@ -373,7 +373,7 @@ function drawChoices() {
   const most = Math.max(mostDecibels, ...rows.map((row) => row.output_sqnr_db));
   drawRows(byId("choices"), rows.map((row) => ({ label: row.algorithm, text: decibels(row.output_sqnr_db),
     width: row.output_sqnr_db / most, chosen: row.algorithm === report.calibration.activation_algorithm })),
-  "Nothing was to choose: there were no samples to measure with.");
+  "Nothing was to choose: no range is from samples, or no sample was left to measure with.");
   const mean = (part) => (algorithm) => algorithm[part]?.mean;
   byId("algorithms").append(compared(report.algorithms ?? [], "", [
     ["weights per tensor", mean("weights_per_tensor_sqnr_db")],

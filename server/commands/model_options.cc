@@ -94,6 +94,12 @@ Argument ConfigArgument() {
   return {.name = "--config", .value = "FILE", .help = "Configuration file (YAML)"};
 }
 
+Argument CalibrationArgument() {
+  return {.name = "--calibration",
+          .value = "PATH",
+          .help = "File or folder with samples (wins over the file)"};
+}
+
 Argument ShapeArgument() {
   return {.name = "--shape",
           .value = "NAME=1x3x224x224",

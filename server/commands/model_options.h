@@ -36,6 +36,7 @@ absl::StatusOr<std::vector<InputShape>> ParseInputShapes(const Arguments& argume
 // The rows of these arguments.
 Argument ModelArgument();
 Argument ConfigArgument();
+Argument CalibrationArgument();
 Argument ShapeArgument();
 
 }  // namespace octet::server

@@ -18,9 +18,8 @@ constexpr int64_t kManyWeights = 300'000'000;
 
 // Of a layer that has samples to take ranges from.
 bool IsDynamic(const graph::Node& layer, const QuantizeOptions& options, Recipe recipe) {
-  using Timing = QuantizeOptions::Timing;
-  const bool by_token = layer.op != "Conv" && TakesRangesByToken(recipe);
-  return options.timing == Timing::kDynamic || (options.timing == Timing::kAuto && by_token);
+  return layer.op == "Conv" ? options.timing == QuantizeOptions::Timing::kDynamic
+                            : TakesRangesByToken(options, recipe);
 }
 
 absl::Status StaticWithoutSamples(const graph::Node& node, const LayerRule& rule) {
@@ -30,6 +29,12 @@ absl::Status StaticWithoutSamples(const graph::Node& node, const LayerRule& rule
 }
 
 }  // namespace
+
+bool TakesRangesByToken(const QuantizeOptions& options, Recipe recipe) {
+  using Timing = QuantizeOptions::Timing;
+  return options.timing == Timing::kDynamic ||
+         (options.timing == Timing::kAuto && TakesRangesByToken(recipe));
+}
 
 Precision PrecisionOf(LayerMode mode, bool dynamic) {
   switch (mode) {

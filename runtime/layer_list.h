@@ -30,6 +30,9 @@ absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
                                      const QuantizeOptions& options, Recipe recipe,
                                      bool has_samples);
 
+// Whether matrix products that have samples take their ranges token by token all the same.
+bool TakesRangesByToken(const QuantizeOptions& options, Recipe recipe);
+
 // `dynamic`: activations are quantized at run time.
 quant::Precision PrecisionOf(LayerMode mode, bool dynamic);
 

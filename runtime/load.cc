@@ -16,6 +16,7 @@
 #include "kernels/cpu.h"
 #include "kernels/operator.h"
 #include "runtime/held_out.h"
+#include "runtime/layer_list.h"
 #include "runtime/quantize_report.h"
 #include "runtime/recipe.h"
 #include "runtime/self_check.h"
@@ -196,7 +197,6 @@ absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
                                                 std::span<const Shape> example_shapes,
                                                 graph::Graph& graph) {
   using Smoothing = QuantizeOptions::Smoothing;
-  using Timing = QuantizeOptions::Timing;
   const QuantizeOptions& quantization = options.quantization;
   OCTET_ASSIGN_OR_RETURN(const RecipeChoice choice,
                          ChooseRecipe(graph, example_shapes, quantization.recipe));
@@ -208,10 +208,8 @@ absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
   const std::vector<std::vector<Tensor>> calibrating =
       validation.samples.empty() ? HoldOut(data, quantization.held_out_share).calibrating
                                  : data.samples;
-  const bool by_token = quantization.timing == Timing::kDynamic ||
-                        (quantization.timing == Timing::kAuto && TakesRangesByToken(choice.recipe));
   std::optional<double> alpha = quantization.smoothing_alpha;
-  if (!alpha && by_token) alpha = kSmoothingByToken;
+  if (!alpha && TakesRangesByToken(quantization, choice.recipe)) alpha = kSmoothingByToken;
   OCTET_ASSIGN_OR_RETURN(const SmoothingReport report,
                          SmoothActivations(graph, calibrating, alpha));
   if (report.activations == 0) return std::vector<std::string>();

@@ -343,7 +343,8 @@ TEST(LayerWeights, ExpandedWhileRunningIsWhatIsExpandedWhenLoaded) {
       const Served loaded = Serve(load.graph, ProductSamples(3));
       const Served running = Serve(run.graph, ProductSamples(3));
       EXPECT_TRUE(loaded.bytes == running.bytes) << form << (dynamic ? " dynamic" : " static");
-      EXPECT_LT(running.weight_bytes, loaded.weight_bytes * 2 / 3) << form;
+      // Beside codes of 96 and 160 columns, tables and scales are a large part.
+      EXPECT_LT(running.weight_bytes, loaded.weight_bytes * 3 / 4) << form;
       EXPECT_EQ(Layer(run, "first").weights.expand, "run");
       EXPECT_LT(Layer(run, "first").bytes_resident, Layer(load, "first").bytes_resident);
     }

@@ -8,13 +8,13 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <numeric>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "kernels/channels_last.h"
 #include "kernels/cpu.h"
+#include "kernels/expand_weights.h"
 #include "kernels/packed_layout.h"
 #include "kernels/post_ops.h"
 #include "kernels/primitive_kernel.h"
@@ -68,12 +68,12 @@ int64_t Largest(std::span<const int32_t> sums) {
 // up to `stride`; zeros instead if not `with_sums`.
 void AppendSums(const int8_t* from, int64_t columns, int64_t depth, int64_t stride, bool with_sums,
                 int8_t* to) {
+  const int32_t largest = LargestPiece();
   for (int64_t n = 0; n < columns; ++n, from += depth, to += stride) {
     std::copy_n(from, depth, to);
-    int32_t sum = 0;
-    if (with_sums) sum = std::accumulate(from, from + depth, int32_t{0});
+    int32_t sum = with_sums ? SumOfCodes(from, depth) : 0;
     for (int64_t k = depth; k < stride; ++k) {
-      const int32_t piece = std::clamp(sum, -LargestPiece(), LargestPiece());
+      const int32_t piece = std::clamp(sum, -largest, largest);
       sum -= piece;
       to[k] = static_cast<int8_t>(-piece);
     }

@@ -22,14 +22,15 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr size_t kEntries = 16;
 
-// What codes become whose steps these are.
-void MakeTable(const int8_t* steps, float scale, float row_scale, int8_t* table) {
+// What codes become that stand for these steps less the zero point.
+void MakeTable(const int8_t* steps, int zero_point, float scale, float row_scale, int8_t* table) {
   const hn::CappedTag<float, kEntries> d;
   const hn::RebindToSigned<decltype(d)> di;
   const hn::Rebind<int8_t, decltype(d)> d8;
   for (size_t i = 0; i < kEntries; i += hn::Lanes(d)) {
-    const auto whole = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, steps + i)));
-    const auto value = hn::Mul(hn::Set(d, scale), whole);
+    const auto whole =
+        hn::Sub(hn::PromoteTo(di, hn::LoadU(d8, steps + i)), hn::Set(di, zero_point));
+    const auto value = hn::Mul(hn::Set(d, scale), hn::ConvertTo(d, whole));
     const auto rounded = hn::Round(hn::Div(value, hn::Set(d, row_scale)));
     const auto clamped = hn::Min(hn::Max(rounded, hn::Set(d, -127.0f)), hn::Set(d, 127.0f));
     hn::StoreU(hn::DemoteTo(d8, hn::ConvertTo(di, clamped)), d8, table + i);
@@ -55,11 +56,32 @@ void LookUp(const uint8_t* nibbles, size_t count, const int8_t* table, int8_t* t
   for (size_t i = 2 * byte; i < count; ++i) to[i] = table[nibbles[i / 2] >> (i % 2 * 4) & 15];
 }
 
-void ExpandSegment(const uint8_t* nibbles, size_t count, const int8_t* steps, float scale,
-                   float row_scale, int8_t* to) {
+void ExpandSegment(const uint8_t* nibbles, size_t count, const int8_t* steps, int zero_point,
+                   float scale, float row_scale, int8_t* to) {
   HWY_ALIGN int8_t table[kEntries];
-  MakeTable(steps, scale, row_scale, table);
+  MakeTable(steps, zero_point, scale, row_scale, table);
   LookUp(nibbles, count, table, to);
+}
+
+// Codes as unsigned numbers, 128 too large each, are what SumsOf8 adds.
+int32_t SumOfCodes(const int8_t* codes, int64_t count) {
+  int32_t sum = 0;
+  int64_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::ScalableTag<uint8_t> d;
+  const hn::Repartition<uint64_t, decltype(d)> d64;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto offset = hn::Set(d, uint8_t{128});
+  auto sums = hn::Zero(d64);
+  for (; i + lanes <= count; i += lanes) {
+    const auto bytes = hn::LoadU(d, reinterpret_cast<const uint8_t*>(codes + i));
+    sums = hn::Add(sums, hn::SumsOf8(hn::Xor(bytes, offset)));
+  }
+  sum =
+      static_cast<int32_t>(static_cast<int64_t>(hn::GetLane(hn::SumOfLanes(d64, sums))) - 128 * i);
+#endif
+  for (; i < count; ++i) sum += codes[i];
+  return sum;
 }
 
 }  // namespace HWY_NAMESPACE
@@ -71,6 +93,7 @@ namespace octet::kernels {
 namespace {
 
 HWY_EXPORT(ExpandSegment);
+HWY_EXPORT(SumOfCodes);
 
 constexpr int kCodes = 16;
 
@@ -86,13 +109,20 @@ class Segments {
     return unit_ * HalfToFloat(halves[row * nibbles_.groups_per_row() + group]);
   }
 
-  int StepsOf(int64_t row, int64_t group, int code) const {
+  // What the 16 codes of a row stand for, but for the zero point.
+  const int8_t* StepsOf(int64_t row) const {
+    static constexpr int8_t kUnsigned[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    static constexpr int8_t kSigned[] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1};
     if (nibbles_.levels != nullptr) {
-      return nibbles_.levels[(nibbles_.levels_by_row ? row * kCodes : 0) + code];
+      return nibbles_.levels + (nibbles_.levels_by_row ? row * kCodes : 0);
     }
-    if (nibbles_.is_signed) return code < kCodes / 2 ? code : code - kCodes;
+    return nibbles_.is_signed ? kSigned : kUnsigned;
+  }
+
+  int ZeroPointOf(int64_t row, int64_t group) const {
+    if (nibbles_.levels != nullptr || nibbles_.is_signed) return 0;
     const int64_t index = row * nibbles_.groups_per_row() + group;
-    return code - (nibbles_.zero_points[index / 2] >> (index % 2 * 4) & 15);
+    return nibbles_.zero_points[index / 2] >> (index % 2 * 4) & 15;
   }
 
  private:
@@ -105,27 +135,28 @@ class Segments {
 void ExpandRows(const PackedNibbles& nibbles, int8_t* to, int64_t stride) {
   const Segments segments(nibbles);
   const int64_t row_bytes = (nibbles.columns + 1) / 2;
-  int8_t steps[kCodes];
   for (int64_t row = 0; row < nibbles.rows; ++row) {
     for (int64_t group = 0; group < nibbles.groups_per_row(); ++group) {
       const int64_t first = group * nibbles.group;
       const int64_t count = std::min(nibbles.group, nibbles.columns - first);
-      for (int code = 0; code < kCodes; ++code) {
-        steps[code] = static_cast<int8_t>(segments.StepsOf(row, group, code));
-      }
       HWY_DYNAMIC_DISPATCH(ExpandSegment)
-      (nibbles.codes + row * row_bytes + first / 2, static_cast<size_t>(count), steps,
-       segments.ScaleOf(row, group), nibbles.scales[row], to + row * stride + first);
+      (nibbles.codes + row * row_bytes + first / 2, static_cast<size_t>(count),
+       segments.StepsOf(row), segments.ZeroPointOf(row, group), segments.ScaleOf(row, group),
+       nibbles.scales[row], to + row * stride + first);
     }
   }
+}
+
+int32_t SumOfCodes(const int8_t* codes, int64_t count) {
+  return HWY_DYNAMIC_DISPATCH(SumOfCodes)(codes, count);
 }
 
 int8_t ExpandedElement(const PackedNibbles& nibbles, int64_t row, int64_t column) {
   const Segments segments(nibbles);
   const int64_t group = column / nibbles.group, at = row * ((nibbles.columns + 1) / 2) + column / 2;
   const int code = nibbles.codes[at] >> (column % 2 * 4) & 15;
-  const float value =
-      segments.ScaleOf(row, group) * static_cast<float>(segments.StepsOf(row, group, code));
+  const int steps = segments.StepsOf(row)[code] - segments.ZeroPointOf(row, group);
+  const float value = segments.ScaleOf(row, group) * static_cast<float>(steps);
   return static_cast<int8_t>(
       std::clamp(std::nearbyint(value / nibbles.scales[row]), -127.0f, 127.0f));
 }

@@ -35,6 +35,9 @@ struct PackedNibbles {
 // Row r at to + r * stride.
 void ExpandRows(const PackedNibbles& nibbles, int8_t* to, int64_t stride);
 
+// The sum of codes as they are expanded.
+int32_t SumOfCodes(const int8_t* codes, int64_t count);
+
 // The same one element at a time, for checking.
 int8_t ExpandedElement(const PackedNibbles& nibbles, int64_t row, int64_t column);
 

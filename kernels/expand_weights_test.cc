@@ -91,6 +91,17 @@ TEST(ExpandRows, IsTheElementsOneByOne) {
   }
 }
 
+TEST(SumOfCodes, AddsThemAll) {
+  std::mt19937 random(5);
+  std::vector<int8_t> codes(1000);
+  int32_t sum = 0;
+  for (size_t count = 0; count < codes.size(); ++count) {
+    ASSERT_EQ(SumOfCodes(codes.data(), static_cast<int64_t>(count)), sum);
+    codes[count] = count % 3 == 0 ? -128 : static_cast<int8_t>(random());
+    sum += codes[count];
+  }
+}
+
 // By hand: two rows of three columns, the low nibble first; zero points 3 and 8.
 TEST(ExpandedElement, IsTheCodeLessTheZeroPointInStepsOfTheRow) {
   const std::vector<uint8_t> codes = {0x50, 0x0f, 0x8c, 0x01};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "kernels/dnnl_status.h"
@@ -13,6 +14,35 @@ namespace octet::kernels {
 namespace {
 
 constexpr char kPlainLayout[] = "plain";
+
+// In topological order, but that what is made of constants alone is made right before it is read
+// first: it then takes memory no longer than it has to.
+absl::StatusOr<std::vector<graph::NodeId>> LoweringOrder(const graph::Graph& graph) {
+  OCTET_ASSIGN_OR_RETURN(const std::vector<graph::NodeId> order, graph.TopologicalOrder());
+  const auto of_constants = [&](graph::NodeId id) {
+    const graph::Node& node = graph.node(id);
+    return !node.inputs.empty() &&
+           std::all_of(node.inputs.begin(), node.inputs.end(), [&](graph::ValueId input) {
+             return input == graph::kNoValue || graph.IsConstant(input);
+           });
+  };
+  std::vector<graph::NodeId> result;
+  absl::flat_hash_set<graph::NodeId> placed;
+  const auto place = [&](graph::NodeId id) {
+    if (placed.insert(id).second) result.push_back(id);
+  };
+  for (const graph::NodeId id : order) {
+    if (of_constants(id)) continue;
+    for (const graph::ValueId input : graph.node(id).inputs) {
+      if (input == graph::kNoValue) continue;
+      const auto producer = graph.value(input).producer;
+      if (producer && of_constants(*producer)) place(*producer);
+    }
+    place(id);
+  }
+  for (const graph::NodeId id : order) place(id);  // what only the graph's outputs read
+  return result;
+}
 
 }  // namespace
 
@@ -38,7 +68,7 @@ absl::StatusOr<Program> Lowerer::Run() {
     program_.inputs.push_back(buffer);
     program_.input_types.push_back(type);
   }
-  OCTET_ASSIGN_OR_RETURN(const std::vector<graph::NodeId> order, graph_.TopologicalOrder());
+  OCTET_ASSIGN_OR_RETURN(const std::vector<graph::NodeId> order, LoweringOrder(graph_));
   for (const graph::NodeId id : order) OCTET_RETURN_IF_ERROR(LowerNode(id));
   OCTET_RETURN_IF_ERROR(Outputs());
   for (const Step& step : program_.steps) {

@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "runtime/layer_inputs.h"
+#include "runtime/plan.h"
 #include "runtime/quantize_model.h"
 #include "runtime/quantize_report.h"
 #include "runtime/self_check.h"
@@ -343,11 +344,32 @@ TEST(LayerWeights, ExpandedWhileRunningIsWhatIsExpandedWhenLoaded) {
       const Served loaded = Serve(load.graph, ProductSamples(3));
       const Served running = Serve(run.graph, ProductSamples(3));
       EXPECT_TRUE(loaded.bytes == running.bytes) << form << (dynamic ? " dynamic" : " static");
-      EXPECT_LT(running.weight_bytes, loaded.weight_bytes * 2 / 3) << form;
+      // Beside codes of 96 and 160 columns, tables and scales are a large part.
+      EXPECT_LT(running.weight_bytes, loaded.weight_bytes * 3 / 4) << form;
       EXPECT_EQ(Layer(run, "first").weights.expand, "run");
       EXPECT_LT(Layer(run, "first").bytes_resident, Layer(load, "first").bytes_resident);
     }
   }
+}
+
+// Twenty products of equal size: what one is expanded into, the next one is too.
+TEST(LayerWeights, ExpandedWeightsShareTheirMemory) {
+  GraphBuilder builder;
+  ValueId value = builder.Input("x", {kUnknownDim, 64});
+  for (uint32_t i = 0; i < 20; ++i) {
+    const ValueId weights =
+        builder.Constant(absl::StrCat("w", i), RandomFloats({64, 64}, i + 1, 0.1f));
+    value = builder.Apply("MatMul", absl::StrCat("product", i), {value, weights});
+  }
+  builder.Output(value, "y");
+  const auto model = builder.Finish(/*optimize=*/true);
+  QuantizeOptions options = FourBits();
+  options.four_bits.expand_at_run = true;
+  const QuantizedModel quantized = Quantize(model, {}, options);
+  kernels::WeightCache cache;
+  const auto plan = MakePlan(quantized.graph, std::vector<Shape>{{1, 64}}, cache);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_LT((*plan)->memory.arena_bytes, 4u * 64 * 64);
 }
 
 TEST(LayerWeights, KernelsThatReadExpandedWeightsAreChecked) {

@@ -107,9 +107,11 @@ void ModelPlans::ReleaseWeights() {
   const MutexLock compiling(compile_mutex_);
   for (size_t i = 0; i < graph_.value_count(); ++i) {
     const auto id = static_cast<graph::ValueId>(i);
-    if (graph_.IsConstant(id) && graph_.value(id).constant->byte_size() >= kReleasedFromBytes) {
-      graph_.ReleaseBytes(id);
-    }
+    if (!graph_.IsConstant(id)) continue;
+    const Tensor& constant = *graph_.value(id).constant;
+    // What no kernel reads is evaluated for each shape anew, as tables of positions are.
+    const bool packed = !weights_->Layouts(constant.id()).empty();
+    if (packed && constant.byte_size() >= kReleasedFromBytes) graph_.ReleaseBytes(id);
   }
 }
 

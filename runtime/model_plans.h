@@ -42,8 +42,9 @@ class ModelPlans {
   // Forgets the plans that were not pinned, and packed weights that no plan uses.
   void KeepPinned();
 
-  // Forgets the graph's constants of more than a few KiB: from now on they are only in the weight
-  // cache, packed. A plan that wants one in another form rebuilds the graph for a moment.
+  // Forgets the graph's constants of more than a few KiB that kernels have read: from now on they
+  // are only in the weight cache, packed. A plan that wants one in another form rebuilds the graph
+  // for a moment.
   void ReleaseWeights();
 
   size_t served_weight_bytes() const { return weights_->bytes(); }

@@ -13,11 +13,24 @@
 #include "kernels/weight_cache.h"
 #include "runtime/compiled_model.h"
 #include "runtime/quantize_model.h"
+#include "runtime/smooth_activations.h"
 
 namespace octet::runtime {
 
 // Told from the loading thread as stages begin; `detail` is for people.
 using ProgressFunction = std::function<void(absl::string_view stage, const std::string& detail)>;
+
+// Where decisions are kept from one start to the next, see quantized_pack.h.
+struct PackCache {
+  // MODEL.INSTRUCTION_SET.qpack is in this folder, with a part of the model's path in its name;
+  // empty: beside the model, unless nothing can be written there.
+  std::string folder;
+  std::string file;  // wins over the folder
+  bool read = false;
+  bool write = false;
+  // All settings that the result depends on, the paths of data excepted: its contents count.
+  std::string configuration;
+};
 
 struct LoadOptions {
   // Batch sizes to compile at load: 1, 2, 4, ... up to this. Ignored by models that do not batch.
@@ -43,9 +56,18 @@ struct LoadOptions {
   // quantized again as float32, with a warning that begins with `kernel_mismatch`.
   bool self_check = true;
 
-  // What an earlier load has read: this one fails (FailedPrecondition, naming the file) unless it
-  // reads the same.
-  std::optional<ReadRecord> reread;
+  PackCache cache;
+
+  // Loads what was loaded before: fails (FailedPrecondition, naming the file) unless the same is
+  // read, and makes the same network; from the .qpack file if that is still there, else as it was
+  // decided (quantization.decided).
+  struct Earlier {
+    ReadRecord files;
+    std::vector<SmoothedActivation> smoothing;
+    std::string pack;         // path; empty: none
+    std::string fingerprint;  // of what came out
+  };
+  std::optional<Earlier> earlier;
 
   ProgressFunction progress;
 };
@@ -58,6 +80,9 @@ struct PreparedModel {
   std::vector<Shape> example_shapes;  // the first dimension is 1 where the model batches
   size_t float32_weight_bytes = 0;
   std::optional<QuantizeReport> quantization;  // of int8 models
+  Decisions decisions;                         // of these
+  std::string pack;                            // the .qpack file with these; empty: none
+  std::string network;  // Fingerprint() of the graph on top of the float network; of int8 models
   std::vector<std::string> warnings;
   // Packed by the self-check, for the plans to use.
   std::unique_ptr<kernels::WeightCache> weights = std::make_unique<kernels::WeightCache>();

@@ -103,6 +103,9 @@ struct QuantizeReport {
   AccuracyReport accuracy;
   double int8_mac_share = 0;
   double seconds = 0;
+  // Whether an earlier load's result was taken over, and which or why not: "warm: FILE", "cold:
+  // FILE: ..."; empty where none are kept.
+  std::string start;
   // The proof of the kernels, see self_check.h; 0 layers if it was not made.
   int checked_layers = 0;
   double self_check_seconds = 0;

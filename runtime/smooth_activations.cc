@@ -1,6 +1,7 @@
 #include "runtime/smooth_activations.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 
@@ -192,6 +193,36 @@ void DivideActivation(Graph& graph, const Group& group, std::span<const float> f
   for (const NodeId id : group.layers) graph.SetInput(id, 0, smoothed);
 }
 
+// True if the layer in front took the division.
+absl::StatusOr<bool> Smooth(Graph& graph, const Group& group, std::span<const float> factors) {
+  for (const NodeId id : group.layers) {
+    OCTET_RETURN_IF_ERROR(MultiplyWeights(graph, id, factors));
+  }
+  if (FoldIntoNormalization(graph, group, factors)) return true;
+  DivideActivation(graph, group, factors);
+  return false;
+}
+
+absl::Status CheckFactors(const Graph& graph, const Group& group,
+                          const SmoothedActivation& smoothed) {
+  const graph::Node& layer = graph.node(group.layers.front());
+  const Shape& weight = graph.value(layer.inputs[1]).type.shape;
+  const auto channels =
+      static_cast<size_t>(weight[static_cast<size_t>(InputChannelDimension(graph, layer))]);
+  const std::vector<float>& factors = smoothed.factors;
+  const bool usable = std::all_of(factors.begin(), factors.end(), [](float factor) {
+    return std::isfinite(factor) && factor > 0 && std::isfinite(1 / factor);
+  });
+  if (smoothed.value == group.activation && factors.size() == channels && usable) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("smoothing: expected ", channels, " finite positive factors for ",
+                   graph.value(group.activation).name, ", found ", factors.size(),
+                   usable ? "" : " with others among them",
+                   smoothed.value == group.activation ? "" : " for another value"));
+}
+
 double LargestOverMean(std::span<const float> magnitudes) {
   const double sum = std::accumulate(magnitudes.begin(), magnitudes.end(), 0.0);
   const float largest = *std::max_element(magnitudes.begin(), magnitudes.end());
@@ -217,15 +248,10 @@ absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
     const Group& group = groups[i];
     OCTET_ASSIGN_OR_RETURN(const std::vector<float> factors,
                            ChooseFactors(graph, group, statistics[i], alpha));
-    for (const NodeId id : group.layers) {
-      OCTET_RETURN_IF_ERROR(MultiplyWeights(graph, id, factors));
-    }
-    if (FoldIntoNormalization(graph, group, factors)) {
-      ++report.folded;
-    } else {
-      DivideActivation(graph, group, factors);
-    }
+    OCTET_ASSIGN_OR_RETURN(const bool folded, Smooth(graph, group, factors));
+    report.folded += folded ? 1 : 0;
     ++report.activations;
+    report.smoothed.push_back({group.activation, factors});
     std::vector<float> magnitudes = Magnitudes(statistics[i]);
     report.worst_ratio_before = std::max(report.worst_ratio_before, LargestOverMean(magnitudes));
     for (size_t c = 0; c < magnitudes.size(); ++c) magnitudes[c] /= factors[c];
@@ -234,6 +260,21 @@ absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
   graph.RemoveDeadNodes();
   OCTET_RETURN_IF_ERROR(graph.Verify());
   return report;
+}
+
+absl::Status SmoothAsBefore(Graph& graph, const std::vector<SmoothedActivation>& smoothed) {
+  if (smoothed.empty()) return absl::OkStatus();
+  OCTET_ASSIGN_OR_RETURN(const std::vector<Group> groups, FindGroups(graph));
+  if (groups.size() != smoothed.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("smoothing: expected ", groups.size(),
+                                                   " activations, found ", smoothed.size()));
+  }
+  for (size_t i = 0; i < groups.size(); ++i) {
+    OCTET_RETURN_IF_ERROR(CheckFactors(graph, groups[i], smoothed[i]));
+    OCTET_RETURN_IF_ERROR(Smooth(graph, groups[i], smoothed[i].factors).status());
+  }
+  graph.RemoveDeadNodes();
+  return graph.Verify();
 }
 
 }  // namespace octet::runtime

@@ -12,6 +12,9 @@ constexpr char kDetails[] =
 quantizes, measures. Prints the report; with --report also writes report.json and report.txt.
 Without --config the model is quantized to int8 with every default.
 
+What was decided is kept as quantization.cache says, by default as a .qpack file beside the model: a
+server with the same settings, data, build and instruction set starts from it without quantizing.
+
 Samples are .npz, .npy or ONNX test-data .pb files; without --calibration, those of the folder
 `calibration` beside the model are taken.
 
@@ -19,6 +22,7 @@ Examples:
   octet quantize model.onnx
   octet quantize model.onnx --calibration samples --report report
   octet quantize model.onnx --config octet.yaml
+  octet quantize model.onnx --config octet.yaml --output cache/model.qpack
 
 Exit codes: 0 done, 1 the model could not be quantized, 2 wrong arguments or configuration.
 )";
@@ -29,7 +33,7 @@ absl::StatusOr<QuantizeOptions> ParseQuantizeOptions(const Arguments& arguments)
   OCTET_ASSIGN_OR_RETURN(ModelOptions model, ParseModelOptions(arguments));
   // Without a file nobody has asked for float32.
   if (!arguments.Has("--config")) model.settings.quantization.mode = QuantizationMode::kInt8;
-  return QuantizeOptions{std::move(model), arguments.Get("--report")};
+  return QuantizeOptions{std::move(model), arguments.Get("--output"), arguments.Get("--report")};
 }
 
 Command QuantizeCommand(std::function<absl::Status(const QuantizeOptions&, Console&)> quantize) {
@@ -42,6 +46,9 @@ Command QuantizeCommand(std::function<absl::Status(const QuantizeOptions&, Conso
                      .value = "PATH",
                      .help = "File or folder with samples (wins over the file)"},
                     ConfigArgument(),
+                    {.name = "--output",
+                     .value = "FILE",
+                     .help = "The .qpack file to write, which a server starts from"},
                     {.name = "--report",
                      .value = "DIR",
                      .help = "Folder for report.json and report.txt"}},

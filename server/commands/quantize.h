@@ -13,6 +13,7 @@ namespace octet::server {
 
 struct QuantizeOptions {
   ModelOptions model;         // settings.quantization.mode is int8 unless the file says otherwise
+  std::string output;         // the .qpack file; empty: where quantization.cache says
   std::string report_folder;  // where report.json and report.txt go; empty: only to the console
 };
 

@@ -116,6 +116,13 @@ struct LayerRule {
   QuantizationMode mode = QuantizationMode::kFloat32;
 };
 
+// Decisions of a load, kept for the next one.
+struct CacheConfig {
+  std::string dir;  // empty: beside the model, where that can be written to
+  bool read = true;
+  bool write = true;
+};
+
 struct QuantizationConfig {
   QuantizationMode mode = QuantizationMode::kFloat32;
   RecipeName recipe = RecipeName::kAuto;
@@ -127,6 +134,7 @@ struct QuantizationConfig {
   MixedPrecisionConfig mixed_precision;
   TransformsConfig transforms;
   BudgetConfig budget;
+  CacheConfig cache;
   NotANumberPolicy on_nan = NotANumberPolicy::kError;
   std::vector<LayerRule> layers;  // the first rule that matches wins
 };

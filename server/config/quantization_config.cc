@@ -157,6 +157,18 @@ const Fields<BudgetConfig>& BudgetFields() {
   return *kFields;
 }
 
+const Fields<CacheConfig>& CacheFields() {
+  static const auto* const kFields = new Fields<CacheConfig>{
+      Value("dir", &CacheConfig::dir, Path("the path of a folder"),
+            "Folder of the .qpack files; none is the folder of the model, if it can be written "
+            "to."),
+      Value("read", &CacheConfig::read, Boolean(),
+            "Take over what an earlier load of the same model, data and settings decided."),
+      Value("write", &CacheConfig::write, Boolean(), "Keep what a load decides."),
+  };
+  return *kFields;
+}
+
 std::string CheckAccuracy(const AccuracyConfig& accuracy) {
   const bool top1 = accuracy.metric == AccuracyMetricName::kTop1;
   const bool decibels = accuracy.metric == AccuracyMetricName::kSqnr;
@@ -224,6 +236,8 @@ const Fields<QuantizationConfig>& QuantizationFields() {
       Section("transforms", &Q::transforms, TransformsFields(),
               "What makes the network easier to quantize and leaves its outputs as they are."),
       Section("budget", &Q::budget, BudgetFields(), "What quantization may cost."),
+      Section("cache", &Q::cache, CacheFields(),
+              "Files that save a later start from quantizing again."),
       Value("on_nan", &Q::on_nan,
             Choice<NotANumberPolicy>(
                 {{"error", NotANumberPolicy::kError}, {"zero", NotANumberPolicy::kZero}}),

@@ -74,7 +74,6 @@ const std::vector<std::string>& UnsupportedSettings() {
       "quantization.shadow",
       "quantization.budget.threads",
       "quantization.budget.memory_mb",
-      "quantization.cache",
       "quantization.override_embedded",
       "quantization.layers.match: op:*",
       "quantization.layers.weights",

@@ -7,7 +7,10 @@
 #include <fstream>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "server/config/fields.h"
 
 namespace octet::server {
 namespace {
@@ -114,6 +117,19 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   return options;
 }
 
+// Settings that say where things are: what is there counts by its content.
+bool ChangesNetwork(absl::string_view path) {
+  for (const char* other :
+       {"calibration.source", "calibration.path", "calibration.save",
+        "calibration.learn_from_traffic", "calibration.sample_every", "accuracy.validation"}) {
+    if (path == other) return false;
+  }
+  for (const char* section : {"cache.", "report.", "shadow."}) {
+    if (absl::StartsWith(path, section)) return false;
+  }
+  return true;
+}
+
 // The CPU quota of this container: cgroup version 2, then 1. Infinity without one.
 double CgroupCores() {
   std::string quota;
@@ -145,6 +161,19 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
           .calibration_samples = static_cast<size_t>(quantization.calibration.samples),
           .validation_path = quantization.accuracy.validation,
           .quantization = ToQuantizeOptions(quantization)};
+}
+
+runtime::PackCache ToPackCache(const QuantizationConfig& quantization) {
+  runtime::PackCache cache{.folder = quantization.cache.dir,
+                           .read = quantization.cache.read,
+                           .write = quantization.cache.write};
+  VisitFields(QuantizationFields(), quantization, "", {[&](const Setting& setting) {
+                const bool value =
+                    setting.kind == Setting::Kind::kValue || setting.kind == Setting::Kind::kList;
+                if (!value || !ChangesNetwork(setting.path)) return;
+                absl::StrAppend(&cache.configuration, setting.path, ": ", setting.value, "\n");
+              }});
+  return cache;
 }
 
 int UsableCores() {

@@ -18,6 +18,12 @@ absl::Status Quantize(const QuantizeOptions& options, Console& console) {
     return absl::FailedPreconditionError(
         "quantization.mode of this model is fp32: there is nothing to quantize");
   }
+  load.cache = ToPackCache(options.model.settings.quantization);
+  load.cache.read = false;  // what is asked for is the work
+  if (!options.output.empty()) {
+    load.cache.file = options.output;
+    load.cache.write = true;
+  }
   // A line per stage, and once a second how far it is.
   load.progress = [&console, shown = std::string(), last = absl::InfinitePast()](
                       absl::string_view stage, const std::string& detail) mutable {
@@ -32,6 +38,12 @@ absl::Status Quantize(const QuantizeOptions& options, Console& console) {
   OCTET_RETURN_IF_ERROR(AddKernels(model));
   const runtime::QuantizeReport& report = *model.quantization;
   console.out << runtime::ReportText(report);
+  for (const std::string& warning : model.warnings) console.error << warning << std::endl;
+  if (!model.pack.empty()) console.error << "wrote " << model.pack << std::endl;
+  if (model.pack.empty() && !options.output.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("--output: ", options.output, " could not be written"));
+  }
   if (options.report_folder.empty()) return absl::OkStatus();
   std::error_code error;
   std::filesystem::create_directories(options.report_folder, error);

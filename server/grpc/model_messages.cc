@@ -80,6 +80,7 @@ void FillMetadata(const ServableModel& model, const std::vector<std::string>& ve
   const runtime::ModelSummary& summary = model.model().summary();
   auto& properties = *response.mutable_properties();
   properties["mode"] = summary.mode;
+  if (!summary.start.empty()) properties["quantization_start"] = summary.start;
   const runtime::ModelAccuracy& accuracy = summary.accuracy;
   if (accuracy.verdict.empty()) return;
   properties["accuracy_verdict"] = accuracy.verdict;

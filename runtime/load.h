@@ -48,6 +48,10 @@ struct LoadOptions {
   // Without samples loading fails (FailedPrecondition), rather than becoming dynamic.
   bool samples_required = false;
   size_t calibration_samples = 128;
+  // Random tokens instead of samples from files (synthetic_samples.h).
+  bool synthetic = false;
+  uint64_t seed = 0;
+  bool allow_noise = false;  // where the inputs are no tokens
   // Samples, labelled or not, that the accuracy is measured on, in the form of calibration samples;
   // empty: on a part of those that is held out.
   std::string validation_path;
@@ -80,9 +84,9 @@ struct PreparedModel {
   std::vector<Shape> example_shapes;  // the first dimension is 1 where the model batches
   size_t float32_weight_bytes = 0;
   std::optional<QuantizeReport> quantization;  // of int8 models
-  Decisions decisions;                         // of these
-  std::string pack;                            // the .qpack file with these; empty: none
-  std::string network;  // Fingerprint() of the graph on top of the float network; of int8 models
+  std::vector<SmoothedActivation> smoothing;   // that was done before
+  std::string pack;                            // the .qpack file with this network; empty: none
+  std::string fingerprint;                     // Fingerprint() on top of the float network
   std::vector<std::string> warnings;
   // Packed by the self-check, for the plans to use.
   std::unique_ptr<kernels::WeightCache> weights = std::make_unique<kernels::WeightCache>();

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/status.h"
+#include "runtime/synthetic_samples.h"
 
 namespace octet::runtime {
 namespace {
@@ -79,7 +80,7 @@ absl::StatusOr<std::vector<FoundFile>> FindFiles(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::string> CalibrationPath(const std::string& path, const LoadOptions& options) {
-  if (options.dynamic) return std::string();
+  if (options.dynamic || options.synthetic) return std::string();
   const std::string& configured = options.calibration_path;
   std::string where = configured.empty() ? CalibrationBeside(path) : configured;
   if (!where.empty() || !options.samples_required) return where;
@@ -91,6 +92,12 @@ absl::StatusOr<std::string> CalibrationPath(const std::string& path, const LoadO
 
 absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const LoadOptions& options,
                                             PreparedModel& model) {
+  if (options.synthetic && !options.dynamic) {
+    return SyntheticSamples(model.graph, model.example_shapes,
+                            {.samples = options.calibration_samples,
+                             .seed = options.seed,
+                             .allow_noise = options.allow_noise});
+  }
   if (where.empty()) return CalibrationData();
   if (options.progress) options.progress("read calibration data", where);
   OCTET_ASSIGN_OR_RETURN(

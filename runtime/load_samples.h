@@ -15,7 +15,8 @@ namespace octet::runtime {
 // FailedPrecondition if the options ask for some and there are none.
 absl::StatusOr<std::string> CalibrationPath(const std::string& path, const LoadOptions& options);
 
-// Samples for `model` from `where`, none if that is empty. Adds what it reads to the model's files.
+// Samples for `model`, whose graph is the float network: from `where`, none if that is empty, or
+// synthetic ones. Adds what it reads to the model's files.
 absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const LoadOptions& options,
                                             PreparedModel& model);
 

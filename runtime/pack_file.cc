@@ -46,7 +46,7 @@ absl::StatusOr<PackFile> PackFileFor(const std::string& path, const std::string&
   OCTET_ASSIGN_OR_RETURN(const std::string samples, DigestOfFiles(calibration));
   OCTET_ASSIGN_OR_RETURN(const std::string validation, DigestOfFiles(options.validation_path));
   file.key = {.network = Hex(Fingerprint(network)),
-              .data = absl::StrCat(samples, ",", validation),
+              .data = absl::StrCat(options.synthetic ? "synthetic" : samples, ",", validation),
               .configuration = options.cache.configuration,
               .processor = kernels::InstructionSet(),
               .software = absl::StrCat("build ", BuildId().substr(0, 16), " with oneDNN ",

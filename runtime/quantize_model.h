@@ -58,6 +58,8 @@ struct QuantizeOptions {
   // measured to bring the outputs nearer to float32.
   enum class BiasCorrection : uint8_t { kAuto, kOn, kOff };
   BiasCorrection bias_correction = BiasCorrection::kAuto;
+  // The samples are no data: what is measured on them proves nothing.
+  bool estimated = false;
   // What an earlier run on the same graph and data decided: nothing is tried or measured.
   struct Decisions {
     std::string activation_algorithm;
@@ -99,6 +101,7 @@ struct QuantizeReport {
   size_t calibration_samples = 0;
   size_t held_out_samples = 0;  // that measured: held out, or of the validation data
   std::string calibration_source;
+  bool estimated = false;     // the samples are no data
   double output_sqnr_db = 0;  // of what is served, on these; 0 if there were none
   AccuracyReport accuracy;
   double int8_mac_share = 0;

@@ -141,6 +141,8 @@ Struct SummaryJson(const QuantizeReport& report) {
 Struct CalibrationJson(const QuantizeReport& report) {
   Struct calibration;
   Set(calibration, "source", Text(report.calibration_source));
+  const char* const measured = report.estimated ? "estimated" : "measured";
+  Set(calibration, "quality", Text(report.calibration_samples == 0 ? "none" : measured));
   Set(calibration, "samples", Number(static_cast<double>(report.calibration_samples)));
   Set(calibration, "held_out_samples", Number(static_cast<double>(report.held_out_samples)));
   Set(calibration, "activation_algorithm", Text(report.activation_algorithm));

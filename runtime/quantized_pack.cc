@@ -57,7 +57,7 @@ template <typename Archive>
 void Fields(Archive& archive, QuantizeReport& report) {
   NamedEnum(archive, report.recipe.recipe, 16);
   archive(report.recipe.reason, report.bias_correction, report.bias_correction_sqnr_db,
-          report.bias_rejected);
+          report.bias_rejected, report.estimated);
   archive(report.mode, report.activation_algorithm, report.transforms, report.attempts,
           report.calibration_samples, report.held_out_samples, report.calibration_source,
           report.output_sqnr_db, report.accuracy, report.int8_mac_share, report.seconds,
@@ -68,7 +68,7 @@ template <typename Archive>
 void Fields(Archive& archive, SmoothedActivation& smoothed) {
   auto value = static_cast<int32_t>(smoothed.value);
   archive(value, smoothed.factors);
-  smoothed.value = static_cast<graph::ValueId>(value);
+  if constexpr (Archive::kReads) smoothed.value = static_cast<graph::ValueId>(value);
 }
 
 namespace {

@@ -68,6 +68,7 @@ absl::Status StartWarm(const PackFile& file, const LoadOptions& options, Prepare
   }
   model.graph = imported;
   model.quantization.reset();
+  model.smoothing.clear();
   model.weights = std::make_unique<kernels::WeightCache>();
   return Annotate(status, file.path);
 }

@@ -50,7 +50,7 @@ enum class RecipeName : uint8_t { kAuto, kCnn, kMobileCnn, kTransformer, kRnn, k
 enum class WeightGranularity : uint8_t { kPerChannel, kPerTensor };
 enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
 enum class ActivationTiming : uint8_t { kAuto, kStatic, kDynamic };
-enum class CalibrationSource : uint8_t { kAuto, kDataset, kDynamic };
+enum class CalibrationSource : uint8_t { kAuto, kDataset, kDynamic, kSynthetic };
 enum class NotANumberPolicy : uint8_t { kError, kZero };
 
 struct WeightQuantizationConfig {
@@ -72,6 +72,8 @@ struct CalibrationConfig {
   CalibrationSource source = CalibrationSource::kAuto;
   std::string path;  // empty: the folder `calibration` beside the model
   int samples = 128;
+  int64_t seed = 0;
+  bool allow_unsafe = false;
 };
 
 enum class AccuracyMetricName : uint8_t { kSqnr, kCosine, kRelativeError, kAgreement, kTop1 };

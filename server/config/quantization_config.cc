@@ -70,14 +70,21 @@ const Fields<CalibrationConfig>& CalibrationFields() {
       Value("source", &CalibrationConfig::source,
             Choice<CalibrationSource>({{"auto", CalibrationSource::kAuto},
                                        {"dataset", CalibrationSource::kDataset},
-                                       {"dynamic", CalibrationSource::kDynamic}}),
+                                       {"dynamic", CalibrationSource::kDynamic},
+                                       {"synthetic", CalibrationSource::kSynthetic}}),
             "auto: the data where there is some, else dynamic. dataset: fail without data. "
-            "dynamic: leave data alone."),
+            "dynamic: leave data alone. synthetic: random tokens, whose accuracy proves nothing; "
+            "refused for models that read images (Q010)."),
       Value("path", &CalibrationConfig::path, Path("the path of a file or folder"),
             "Samples as .npz, .npy or ONNX test-data .pb files; none is the folder `calibration` "
             "beside the model, if there is one."),
       Value("samples", &CalibrationConfig::samples, Integer<int>(1, 100'000),
-            "Most samples that are read."),
+            "Most samples that are read, or how many are made up."),
+      Value("seed", &CalibrationConfig::seed, Integer<int64_t>(0, int64_t{1} << 62),
+            "Where the random numbers of source synthetic begin."),
+      Value("allow_unsafe", &CalibrationConfig::allow_unsafe, Boolean(),
+            "Lets source synthetic make noise for inputs that are no tokens, which costs much of "
+            "the accuracy."),
   };
   return *kFields;
 }

@@ -97,6 +97,7 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.percentile = config.algorithm_params.percentile;
   options.zero_non_finite = config.on_nan == NotANumberPolicy::kZero;
   options.accuracy = ToTarget(config.accuracy);
+  options.estimated = config.calibration.source == CalibrationSource::kSynthetic;
   options.on_fail = ToOnFail(config.accuracy.on_fail);
   options.search_seconds = config.budget.seconds;
   options.max_float_fraction = config.mixed_precision.max_float_fraction;
@@ -159,6 +160,9 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
           .samples_required = quantization.calibration.source == CalibrationSource::kDataset ||
                               quantization.activations.timing == ActivationTiming::kStatic,
           .calibration_samples = static_cast<size_t>(quantization.calibration.samples),
+          .synthetic = quantization.calibration.source == CalibrationSource::kSynthetic,
+          .seed = static_cast<uint64_t>(quantization.calibration.seed),
+          .allow_noise = quantization.calibration.allow_unsafe,
           .validation_path = quantization.accuracy.validation,
           .quantization = ToQuantizeOptions(quantization)};
 }

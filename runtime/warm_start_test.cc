@@ -106,7 +106,7 @@ TEST_F(WarmStartTest, TheSecondStartDecidesNothingAndMakesTheSameNetwork) {
   report.seconds = cold.quantization->seconds;
   report.self_check_seconds = cold.quantization->self_check_seconds;
   report.start = cold.quantization->start;
-  EXPECT_EQ(ReportJson(report), ReportJson(*cold.quantization));
+  EXPECT_EQ(ReportText(report), ReportText(*cold.quantization));
   EXPECT_THAT(warm.warnings, ElementsAre());
 }
 

@@ -40,13 +40,19 @@ absl::Status WriteFile(const std::string& path, absl::string_view content) {
   const std::string temporary = absl::StrCat(path, ".tmp.", getpid());
   std::FILE* file = std::fopen(temporary.c_str(), "wb");
   if (file == nullptr) return absl::ErrnoToStatus(errno, temporary);
-  const bool written = std::fwrite(content.data(), 1, content.size(), file) == content.size();
+  // On the disk before the name is: a power failure leaves the old file or the new one.
+  const bool written = std::fwrite(content.data(), 1, content.size(), file) == content.size() &&
+                       std::fflush(file) == 0 && fsync(fileno(file)) == 0;
   if (std::fclose(file) != 0 || !written) {
     const int error = errno;
     unlink(temporary.c_str());
     return absl::ErrnoToStatus(error, temporary);
   }
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) return absl::ErrnoToStatus(errno, path);
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    unlink(temporary.c_str());
+    return absl::ErrnoToStatus(error, path);
+  }
   return absl::OkStatus();
 }
 

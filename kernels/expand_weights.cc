@@ -14,6 +14,21 @@
 #include "hwy/highway.h"
 // clang-format on
 
+#ifndef OCTET_KERNELS_EXPAND_WEIGHTS_STEPS
+#define OCTET_KERNELS_EXPAND_WEIGHTS_STEPS
+namespace octet::kernels {
+
+// What the codes of a segment stand for: steps less the zero point, in units of `scale`; and the
+// scale of the 8-bit row that they become part of.
+struct CodeSteps {
+  const int8_t* steps = nullptr;  // 16
+  int zero_point = 0;
+  float scale = 0, row_scale = 0;
+};
+
+}  // namespace octet::kernels
+#endif  // OCTET_KERNELS_EXPAND_WEIGHTS_STEPS
+
 HWY_BEFORE_NAMESPACE();
 namespace octet::kernels {
 namespace HWY_NAMESPACE {
@@ -22,16 +37,15 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr size_t kEntries = 16;
 
-// What codes become that stand for these steps less the zero point.
-void MakeTable(const int8_t* steps, int zero_point, float scale, float row_scale, int8_t* table) {
+void MakeTable(const CodeSteps& codes, int8_t* table) {
   const hn::CappedTag<float, kEntries> d;
   const hn::RebindToSigned<decltype(d)> di;
   const hn::Rebind<int8_t, decltype(d)> d8;
   for (size_t i = 0; i < kEntries; i += hn::Lanes(d)) {
     const auto whole =
-        hn::Sub(hn::PromoteTo(di, hn::LoadU(d8, steps + i)), hn::Set(di, zero_point));
-    const auto value = hn::Mul(hn::Set(d, scale), hn::ConvertTo(d, whole));
-    const auto rounded = hn::Round(hn::Div(value, hn::Set(d, row_scale)));
+        hn::Sub(hn::PromoteTo(di, hn::LoadU(d8, codes.steps + i)), hn::Set(di, codes.zero_point));
+    const auto value = hn::Mul(hn::Set(d, codes.scale), hn::ConvertTo(d, whole));
+    const auto rounded = hn::Round(hn::Div(value, hn::Set(d, codes.row_scale)));
     const auto clamped = hn::Min(hn::Max(rounded, hn::Set(d, -127.0f)), hn::Set(d, 127.0f));
     hn::StoreU(hn::DemoteTo(d8, hn::ConvertTo(di, clamped)), d8, table + i);
   }
@@ -56,10 +70,9 @@ void LookUp(const uint8_t* nibbles, size_t count, const int8_t* table, int8_t* t
   for (size_t i = 2 * byte; i < count; ++i) to[i] = table[nibbles[i / 2] >> (i % 2 * 4) & 15];
 }
 
-void ExpandSegment(const uint8_t* nibbles, size_t count, const int8_t* steps, int zero_point,
-                   float scale, float row_scale, int8_t* to) {
+void ExpandSegment(const uint8_t* nibbles, size_t count, const CodeSteps& codes, int8_t* to) {
   HWY_ALIGN int8_t table[kEntries];
-  MakeTable(steps, zero_point, scale, row_scale, table);
+  MakeTable(codes, table);
   LookUp(nibbles, count, table, to);
 }
 
@@ -139,10 +152,11 @@ void ExpandRows(const PackedNibbles& nibbles, int8_t* to, int64_t stride) {
     for (int64_t group = 0; group < nibbles.groups_per_row(); ++group) {
       const int64_t first = group * nibbles.group;
       const int64_t count = std::min(nibbles.group, nibbles.columns - first);
+      const CodeSteps codes{segments.StepsOf(row), segments.ZeroPointOf(row, group),
+                            segments.ScaleOf(row, group), nibbles.scales[row]};
       HWY_DYNAMIC_DISPATCH(ExpandSegment)
-      (nibbles.codes + row * row_bytes + first / 2, static_cast<size_t>(count),
-       segments.StepsOf(row), segments.ZeroPointOf(row, group), segments.ScaleOf(row, group),
-       nibbles.scales[row], to + row * stride + first);
+      (nibbles.codes + row * row_bytes + first / 2, static_cast<size_t>(count), codes,
+       to + row * stride + first);
     }
   }
 }

@@ -58,6 +58,17 @@ class RandomNibbles {
   std::vector<uint16_t> halves_;
 };
 
+std::vector<int8_t> OneByOne(const PackedNibbles& nibbles, int64_t rows, int64_t columns,
+                             int64_t stride) {
+  std::vector<int8_t> elements(static_cast<size_t>(rows * stride), 99);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      elements[static_cast<size_t>(r * stride + c)] = ExpandedElement(nibbles, r, c);
+    }
+  }
+  return elements;
+}
+
 TEST(ExpandRows, IsTheElementsOneByOne) {
   using Form = RandomNibbles::Form;
   struct Size {
@@ -78,14 +89,8 @@ TEST(ExpandRows, IsTheElementsOneByOne) {
         const int64_t stride = size.columns + 3;
         std::vector<int8_t> rows(static_cast<size_t>(size.rows * stride), 99);
         ExpandRows(random.get(), rows.data(), stride);
-        for (int64_t r = 0; r < size.rows; ++r) {
-          for (int64_t c = 0; c < stride; ++c) {
-            const int expected = c < size.columns ? ExpandedElement(random.get(), r, c) : 99;
-            ASSERT_EQ(rows[static_cast<size_t>(r * stride + c)], expected)
-                << size.columns << " by " << size.group << " form " << static_cast<int>(form)
-                << " at " << r << ", " << c;
-          }
-        }
+        EXPECT_EQ(rows, OneByOne(random.get(), size.rows, size.columns, stride))
+            << size.columns << " by " << size.group << " form " << static_cast<int>(form);
       }
     }
   }

@@ -68,6 +68,7 @@ struct ModelSummary {
   double output_sqnr_db = 0;        // against float32 on held-out samples; 0 if not measured
   ModelAccuracy accuracy;
   std::string calibration;  // "static, 32 samples", "dynamic", ""
+  std::string start;        // "warm: FILE", "cold: FILE: not there", "" if nothing is kept
   std::string kernels;      // what runs the int8 layers: "36 brgconv:avx512_core_vnni"
   std::vector<std::string> warnings;
 };

@@ -235,7 +235,8 @@ GraphBuilder::Finished Convolutions() {
   GraphBuilder builder;
   ValueId value = builder.Input("x", {kUnknownDim, 3, 6, 6});
   const auto conv = [&](const char* name, Shape weight, std::vector<int64_t> strides) {
-    const float deviation = 1 / std::sqrt(static_cast<float>(ElementCount(weight) / weight[0]));
+    const int64_t inputs = ElementCount(weight) / weight[0];
+    const float deviation = 1 / std::sqrt(static_cast<float>(inputs));
     value = builder.Apply(
         "Conv", name,
         {value, builder.Constant(absl::StrCat(name, ".w"), RandomFloats(weight, 5, deviation))},

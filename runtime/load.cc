@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
@@ -15,13 +14,14 @@
 #include "graph/pass.h"
 #include "kernels/cpu.h"
 #include "kernels/operator.h"
+#include "runtime/check_kernels.h"
 #include "runtime/held_out.h"
 #include "runtime/layer_list.h"
 #include "runtime/quantize_report.h"
 #include "runtime/recipe.h"
-#include "runtime/self_check.h"
 #include "runtime/served_model.h"
 #include "runtime/smooth_activations.h"
+#include "runtime/warm_start.h"
 
 namespace octet::runtime {
 namespace {
@@ -47,7 +47,7 @@ size_t FloatWeightBytes(const graph::Graph& graph) {
 
 absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path,
                                                 const LoadOptions& options) {
-  ReadRecord files = options.reread ? options.reread->Rereading() : ReadRecord();
+  ReadRecord files = options.earlier ? options.earlier->files.Rereading() : ReadRecord();
   OCTET_ASSIGN_OR_RETURN(graph::ImportedModel model,
                          graph::ImportOnnxFile(path, kernels::Registry(), &files));
   PreparedModel prepared{.graph = std::move(model.graph),
@@ -68,65 +68,6 @@ absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path,
   }
   malloc_trim(0);  // the parsed file and unfolded weights lie between what is kept
   return prepared;
-}
-
-// Of the validation data; a measurement runs all of them.
-constexpr size_t kMostValidationSamples = 1024;
-
-// Refuses values that are not finite, or makes them 0.
-absl::Status TreatNonFinite(bool zero, CalibrationData& data) {
-  for (size_t i = 0; i < data.samples.size(); ++i) {
-    for (Tensor& tensor : data.samples[i]) {
-      if (tensor.dtype() != DataType::kFloat32) continue;
-      for (float& value : tensor.MutableAs<float>()) {
-        if (std::isfinite(value)) continue;
-        if (!zero) {
-          return absl::InvalidArgumentError(absl::StrCat(data.source, ": sample ", i, " has ",
-                                                         value, ", expected finite values"));
-        }
-        value = 0;
-      }
-    }
-  }
-  return absl::OkStatus();
-}
-
-// Adds what it reads to the model's files.
-absl::StatusOr<CalibrationData> ReadSamples(const std::string& path, const LoadOptions& options,
-                                            PreparedModel& model) {
-  if (options.dynamic && !AnyWantsSamples(options.quantization.layers)) return CalibrationData();
-  const std::string& configured = options.calibration_path;
-  const std::string where = configured.empty() ? CalibrationBeside(path) : configured;
-  if (where.empty()) {
-    const bool integers = model.mode == Mode::kInt8 || model.mode == Mode::kInt4;
-    if (!options.samples_required || !integers) return CalibrationData();
-    return absl::FailedPreconditionError(absl::StrCat(
-        path,
-        ": static int8 needs calibration samples: a folder `calibration` beside the model, or "
-        "quantization.calibration.path"));
-  }
-  Tell(options.progress, "read calibration data", where);
-  OCTET_ASSIGN_OR_RETURN(
-      CalibrationData data,
-      ReadCalibrationData(where, model.inputs, model.batchable, options.calibration_samples));
-  for (const std::vector<Tensor>& sample : data.samples) {
-    for (const Tensor& tensor : sample) {
-      OCTET_RETURN_IF_ERROR(model.files.Add(where, {tensor.data(), tensor.byte_size()}));
-    }
-  }
-  OCTET_RETURN_IF_ERROR(TreatNonFinite(options.quantization.zero_non_finite, data));
-  return data;
-}
-
-absl::StatusOr<CalibrationData> ValidationSamples(const LoadOptions& options,
-                                                  const PreparedModel& model) {
-  if (options.validation_path.empty()) return CalibrationData();
-  Tell(options.progress, "read validation data", options.validation_path);
-  absl::StatusOr<CalibrationData> data = ReadCalibrationData(
-      options.validation_path, model.inputs, model.batchable, kMostValidationSamples);
-  if (!data.ok()) return Annotate(data.status(), "validation data");
-  OCTET_RETURN_IF_ERROR(TreatNonFinite(options.quantization.zero_non_finite, *data));
-  return data;
 }
 
 std::string DescribeCalibration(const QuantizeReport& report) {
@@ -154,48 +95,14 @@ std::vector<int64_t> BatchSizes(bool batchable, int64_t max_batch_size) {
   return sizes;
 }
 
-// The largest batch has most to go wrong in, one row is what a lone request runs.
-absl::StatusOr<std::vector<KernelMismatch>> CheckKernels(PreparedModel& model,
-                                                         const LoadOptions& options) {
-  const Clock::time_point start = Clock::now();
-  Tell(options.progress, "check kernels", "int8 layers against exact integers");
-  std::vector<std::vector<Shape>> shapes = {model.example_shapes};
-  if (model.batchable && options.max_batch_size > 1) {
-    shapes.insert(shapes.begin(),
-                  graph::WithFirstDim(model.example_shapes, options.max_batch_size));
-  }
-  std::vector<KernelMismatch> mismatches;
-  int checked = 0;
-  for (const std::vector<Shape>& shape : shapes) {
-    OCTET_ASSIGN_OR_RETURN(SelfCheckResult result,
-                           CheckInt8Layers(model.graph, shape, *model.weights));
-    checked += result.checked;
-    for (KernelMismatch& mismatch : result.mismatches) {
-      const bool known = std::any_of(mismatches.begin(), mismatches.end(), [&](const auto& other) {
-        return other.node == mismatch.node;
-      });
-      if (!known) mismatches.push_back(std::move(mismatch));
-    }
-  }
-  if (model.quantization) {
-    model.quantization->checked_layers += checked;
-    model.quantization->self_check_seconds += SecondsSince(start);
-  }
-  return mismatches;
-}
-
-std::string Describe(const KernelMismatch& mismatch, absl::string_view consequence) {
-  return absl::StrCat("kernel_mismatch: layer ", mismatch.node, ": ", mismatch.kernel, ": ",
-                      mismatch.detail, "; ", consequence);
-}
-
 // What makes the float network easier to quantize without changing what it computes. Only samples
 // that ranges are taken from may be seen.
 absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
                                                 const CalibrationData& validation,
                                                 const LoadOptions& options,
                                                 std::span<const Shape> example_shapes,
-                                                graph::Graph& graph) {
+                                                graph::Graph& graph,
+                                                std::vector<SmoothedActivation>& smoothed) {
   using Smoothing = QuantizeOptions::Smoothing;
   const QuantizeOptions& quantization = options.quantization;
   OCTET_ASSIGN_OR_RETURN(const RecipeChoice choice,
@@ -210,9 +117,9 @@ absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
                                  : data.samples;
   std::optional<double> alpha = quantization.smoothing_alpha;
   if (!alpha && TakesRangesByToken(quantization, choice.recipe)) alpha = kSmoothingByToken;
-  OCTET_ASSIGN_OR_RETURN(const SmoothingReport report,
-                         SmoothActivations(graph, calibrating, alpha));
+  OCTET_ASSIGN_OR_RETURN(SmoothingReport report, SmoothActivations(graph, calibrating, alpha));
   if (report.activations == 0) return std::vector<std::string>();
+  smoothed = std::move(report.smoothed);
   return std::vector<std::string>{
       absl::StrCat("smooth_quant(", alpha ? absl::StrCat(*alpha) : "auto", ")")};
 }
@@ -221,9 +128,12 @@ absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
 absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationData& validation,
                               const LoadOptions& options, PreparedModel& model) {
   std::vector<std::string> transforms;
-  if (model.mode == Mode::kInt8 || model.mode == Mode::kInt4) {
-    OCTET_ASSIGN_OR_RETURN(transforms,
-                           Smooth(samples, validation, options, model.example_shapes, model.graph));
+  if (options.earlier) {
+    model.smoothing = options.earlier->smoothing;
+    OCTET_RETURN_IF_ERROR(SmoothAsBefore(model.graph, model.smoothing));
+  } else if (IsInteger(model.mode)) {
+    OCTET_ASSIGN_OR_RETURN(transforms, Smooth(samples, validation, options, model.example_shapes,
+                                              model.graph, model.smoothing));
   }
   const graph::Graph floats = std::move(model.graph);
   QuantizeOptions quantization = options.quantization;
@@ -266,7 +176,6 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationD
   report.seconds = quantize_seconds;
   report.checked_layers = checked;
   report.self_check_seconds = check_seconds;
-  model.layer_rules = std::move(quantization.layers);
   return absl::OkStatus();
 }
 
@@ -346,12 +255,9 @@ absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOp
     }
     return model;
   }
-  OCTET_ASSIGN_OR_RETURN(const CalibrationData samples, ReadSamples(path, options, model));
-  OCTET_RETURN_IF_ERROR(model.files.Finish());
-  OCTET_ASSIGN_OR_RETURN(const CalibrationData validation, ValidationSamples(options, model));
-  const absl::Status quantized = QuantizeAndCheck(samples, validation, options, model);
+  const absl::Status quantized = QuantizeOnce(path, options, QuantizeAndCheck, model);
   if (!quantized.ok()) return Annotate(quantized, absl::StrCat(path, ": quantization"));
-  TellOfProcessor(options, model);
+  if (model.quantization) TellOfProcessor(options, model);  // an earlier load has been told
   return model;
 }
 
@@ -374,6 +280,7 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
     parts.summary.bfloat16_mac_share = report->bfloat16_mac_share;
     parts.summary.output_sqnr_db = report->output_sqnr_db;
     parts.summary.calibration = DescribeCalibration(*report);
+    parts.summary.start = report->start;
     parts.summary.accuracy = SummaryOf(report->accuracy);
     if (report->mode == Name(Mode::kFloat32)) parts.summary.mode = report->mode;
     for (const std::string& warning : report->warnings) parts.summary.warnings.push_back(warning);
@@ -382,9 +289,10 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
   LoadOptions again = options;
   again.progress = nullptr;
   again.self_check = false;
-  again.quantization.layers = std::move(model.layer_rules);
+  again.cache = {};
   if (model.quantization) again.quantization.decided = DecisionsOf(*model.quantization);
-  again.reread = std::move(model.files);
+  again.earlier = {std::move(model.files), std::move(model.smoothing), std::move(model.pack),
+                   std::move(model.fingerprint)};
   const auto rebuild = [path, again] { return PrepareAgain(path, again); };
   parts.plans =
       std::make_unique<ModelPlans>(std::move(model.graph), rebuild, std::move(model.weights));

@@ -13,11 +13,24 @@
 #include "kernels/weight_cache.h"
 #include "runtime/compiled_model.h"
 #include "runtime/quantize_model.h"
+#include "runtime/smooth_activations.h"
 
 namespace octet::runtime {
 
 // Told from the loading thread as stages begin; `detail` is for people.
 using ProgressFunction = std::function<void(absl::string_view stage, const std::string& detail)>;
+
+// Where decisions are kept from one start to the next, see quantized_pack.h.
+struct PackCache {
+  // MODEL.INSTRUCTION_SET.qpack is in this folder, with a part of the model's path in its name;
+  // empty: beside the model, unless nothing can be written there.
+  std::string folder;
+  std::string file;  // wins over the folder
+  bool read = false;
+  bool write = false;
+  // All settings that the result depends on, the paths of data excepted: its contents count.
+  std::string configuration;
+};
 
 struct LoadOptions {
   // Batch sizes to compile at load: 1, 2, 4, ... up to this. Ignored by models that do not batch.
@@ -35,6 +48,10 @@ struct LoadOptions {
   // Without samples loading int8 fails (FailedPrecondition), rather than becoming dynamic.
   bool samples_required = false;
   size_t calibration_samples = 128;
+  // Random tokens instead of samples from files (synthetic_samples.h).
+  bool synthetic = false;
+  uint64_t seed = 0;
+  bool allow_noise = false;  // where the inputs are no tokens
   // Samples, labelled or not, that the accuracy is measured on, in the form of calibration samples;
   // empty: on a part of those that is held out.
   std::string validation_path;
@@ -43,9 +60,18 @@ struct LoadOptions {
   // quantized again as float32, with a warning that begins with `kernel_mismatch`.
   bool self_check = true;
 
-  // What an earlier load has read: this one fails (FailedPrecondition, naming the file) unless it
-  // reads the same.
-  std::optional<ReadRecord> reread;
+  PackCache cache;
+
+  // Loads what was loaded before: fails (FailedPrecondition, naming the file) unless the same is
+  // read, and makes the same network; from the .qpack file if that is still there, else as it was
+  // decided (quantization.decided).
+  struct Earlier {
+    ReadRecord files;
+    std::vector<SmoothedActivation> smoothing;
+    std::string pack;         // path; empty: none
+    std::string fingerprint;  // of what came out
+  };
+  std::optional<Earlier> earlier;
 
   ProgressFunction progress;
 };
@@ -61,11 +87,12 @@ struct PreparedModel {
   Mode mode = Mode::kFloat32;                  // what became of the options' mode
   std::string mode_reason;                     // why; empty if it is what was asked for
   std::optional<QuantizeReport> quantization;  // none if every layer is as the model has it
+  std::vector<SmoothedActivation> smoothing;   // that was done before
+  std::string pack;                            // the .qpack file with this network; empty: none
+  std::string fingerprint;                     // Fingerprint() on top of the float network
   std::vector<std::string> warnings;
   // Packed by the self-check, for the plans to use.
   std::unique_ptr<kernels::WeightCache> weights = std::make_unique<kernels::WeightCache>();
-  // Those of the options, after the layers that the self-check has moved to float32.
-  std::vector<LayerRule> layer_rules;
   ReadRecord files;  // what was read: model, external data, calibration samples
 };
 

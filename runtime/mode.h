@@ -32,6 +32,9 @@ struct Processor {
 };
 Processor ThisProcessor();
 
+// Whether layers multiply integers.
+inline bool IsInteger(Mode mode) { return mode == Mode::kInt8 || mode == Mode::kInt4; }
+
 struct ResolvedMode {
   Mode mode = Mode::kFloat32;         // never kAuto
   std::string reason;                 // why this one; empty if it is what was asked for

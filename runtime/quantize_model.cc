@@ -103,6 +103,7 @@ class ModelQuantizer {
     report_.accuracy.source = std::move(chosen.source);
     if (!chosen.warning.empty()) report_.warnings.push_back(std::move(chosen.warning));
     report_.calibration_source = data_.source;
+    report_.estimated = options_.estimated && !data_.samples.empty();
     report_.calibration_samples = calibrating_.size();
     report_.held_out_samples = measuring_.samples.size();
     if (measuring_.samples.empty() && !data_.samples.empty()) {
@@ -260,9 +261,12 @@ class ModelQuantizer {
     accuracy.target = options_.accuracy;
     accuracy.on_fail = options_.on_fail;
     accuracy.verdict = Judge(accuracy.target, accuracy.values);
+    const bool estimated = report_.estimated && validation_.samples.empty();
+    if (estimated) accuracy.verdict = AccuracyVerdict::kUnverified;
     report_.output_sqnr_db = accuracy.values.samples == 0 ? 0 : accuracy.values.sqnr_db;
     if (accuracy.verdict == AccuracyVerdict::kUnverified) {
-      accuracy.note = WhyUnverified(accuracy.target, accuracy.values);
+      accuracy.note =
+          estimated ? "the samples are synthetic" : WhyUnverified(accuracy.target, accuracy.values);
     }
     if (accuracy.verdict != AccuracyVerdict::kBestEffort) return absl::OkStatus();
     if (options_.on_fail == OnFail::kError) return MissedTarget(accuracy);

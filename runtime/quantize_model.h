@@ -83,6 +83,8 @@ struct QuantizeOptions {
   // measured to bring the outputs nearer to float32.
   enum class BiasCorrection : uint8_t { kAuto, kOn, kOff };
   BiasCorrection bias_correction = BiasCorrection::kAuto;
+  // The samples are no data: what is measured on them proves nothing.
+  bool estimated = false;
   // What an earlier run on the same graph and data decided: nothing is tried or measured.
   struct Decisions {
     std::string activation_algorithm;
@@ -141,10 +143,14 @@ struct QuantizeReport {
   size_t calibration_samples = 0;
   size_t held_out_samples = 0;  // that measured: held out, or of the validation data
   std::string calibration_source;
+  bool estimated = false;     // the samples are no data
   double output_sqnr_db = 0;  // of what is served, on these; 0 if there were none
   AccuracyReport accuracy;
   double int8_mac_share = 0, bfloat16_mac_share = 0;
   double seconds = 0;
+  // Whether an earlier load's result was taken over, and which or why not: "warm: FILE", "cold:
+  // FILE: ..."; empty where none are kept.
+  std::string start;
   // The proof of the kernels, see self_check.h; 0 layers if it was not made.
   int checked_layers = 0;
   double self_check_seconds = 0;

@@ -85,7 +85,8 @@ void WriteMemory(const ReportContext::Memory& memory, JsonWriter& json) {
 
 // Measured against float32, told from the model's random or own statistics, or not at all.
 absl::string_view Quality(const QuantizeReport& report) {
-  return report.calibration_samples == 0 ? "none" : "measured";
+  if (report.calibration_samples == 0) return "none";
+  return report.estimated ? "estimated" : "measured";
 }
 
 void WriteAttempts(const std::vector<QuantizeReport::Attempt>& attempts, JsonWriter& json) {

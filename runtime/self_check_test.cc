@@ -15,7 +15,6 @@
 namespace octet::runtime {
 namespace {
 
-using graph::FusedOp;
 using graph::Graph;
 using graph::QuantParams;
 using graph::TensorType;
@@ -64,7 +63,7 @@ class Layers {
     return graph_.AddConstant("b", testing::RandomFloats({size}, ++seed_));
   }
 
-  void Add(graph::Node node, TensorType result) {
+  void Add(graph::Node node, const TensorType& result) {
     node.name = node.name.empty() ? absl::StrCat("layer", graph_.Nodes().size()) : node.name;
     const ValueId output = graph_.AddValue("y", result);
     node.outputs = {output};
@@ -359,7 +358,7 @@ TEST(LoadModel, LayersWhoseProductsSaturateRunInFloat) {
   EXPECT_EQ(in_float, Mismatches(model->quantization->warnings).size());
   // What is made again after the weights were released must have the same layers.
   options.self_check = false;
-  options.quantization.layers = model->layer_rules;
+  options.quantization.decided = DecisionsOf(*model->quantization);
   const absl::StatusOr<PreparedModel> again = PrepareModel(DigitsPath(), options);
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(graph::ToText(again->graph), graph::ToText(model->graph));

@@ -1,6 +1,7 @@
 #include "runtime/smooth_activations.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 
@@ -43,6 +44,7 @@ absl::StatusOr<std::vector<Group>> FindGroups(const Graph& graph) {
     group.layers.push_back(id);
   }
   std::vector<Group> result;
+  result.reserve(groups.size());
   for (auto& [activation, group] : groups) result.push_back(std::move(group));
   return result;
 }
@@ -118,9 +120,9 @@ absl::StatusOr<std::vector<float>> ChooseFactors(const Graph& graph, const Group
   if (alpha) return quant::SmoothingFactors(activations, weights, *alpha);
   std::vector<float> best(channels.size(), 1);
   double least = ExpectedNoise(graph, group, channels, best);
-  for (double candidate = 0.3; candidate < 1; candidate += 0.1) {
+  for (int tenths = 3; tenths <= 10; ++tenths) {
     OCTET_ASSIGN_OR_RETURN(std::vector<float> factors,
-                           quant::SmoothingFactors(activations, weights, candidate));
+                           quant::SmoothingFactors(activations, weights, tenths / 10.0));
     const double noise = ExpectedNoise(graph, group, channels, factors);
     if (noise >= least) continue;
     least = noise;
@@ -192,6 +194,36 @@ void DivideActivation(Graph& graph, const Group& group, std::span<const float> f
   for (const NodeId id : group.layers) graph.SetInput(id, 0, smoothed);
 }
 
+// True if the layer in front took the division.
+absl::StatusOr<bool> Smooth(Graph& graph, const Group& group, std::span<const float> factors) {
+  for (const NodeId id : group.layers) {
+    OCTET_RETURN_IF_ERROR(MultiplyWeights(graph, id, factors));
+  }
+  if (FoldIntoNormalization(graph, group, factors)) return true;
+  DivideActivation(graph, group, factors);
+  return false;
+}
+
+absl::Status CheckFactors(const Graph& graph, const Group& group,
+                          const SmoothedActivation& smoothed) {
+  const graph::Node& layer = graph.node(group.layers.front());
+  const Shape& weight = graph.value(layer.inputs[1]).type.shape;
+  const auto channels =
+      static_cast<size_t>(weight[static_cast<size_t>(InputChannelDimension(graph, layer))]);
+  const std::vector<float>& factors = smoothed.factors;
+  const bool usable = std::all_of(factors.begin(), factors.end(), [](float factor) {
+    return std::isfinite(factor) && factor > 0 && std::isfinite(1 / factor);
+  });
+  if (smoothed.value == group.activation && factors.size() == channels && usable) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("smoothing: expected ", channels, " finite positive factors for ",
+                   graph.value(group.activation).name, ", found ", factors.size(),
+                   usable ? "" : " with others among them",
+                   smoothed.value == group.activation ? "" : " for another value"));
+}
+
 double LargestOverMean(std::span<const float> magnitudes) {
   const double sum = std::accumulate(magnitudes.begin(), magnitudes.end(), 0.0);
   const float largest = *std::max_element(magnitudes.begin(), magnitudes.end());
@@ -206,6 +238,7 @@ absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
   SmoothingReport report;
   if (groups.empty()) return report;
   std::vector<ValueId> activations;
+  activations.reserve(groups.size());
   for (const Group& group : groups) activations.push_back(group.activation);
   std::vector<std::vector<ChannelStatistics>> statistics;
   {
@@ -217,15 +250,10 @@ absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
     const Group& group = groups[i];
     OCTET_ASSIGN_OR_RETURN(const std::vector<float> factors,
                            ChooseFactors(graph, group, statistics[i], alpha));
-    for (const NodeId id : group.layers) {
-      OCTET_RETURN_IF_ERROR(MultiplyWeights(graph, id, factors));
-    }
-    if (FoldIntoNormalization(graph, group, factors)) {
-      ++report.folded;
-    } else {
-      DivideActivation(graph, group, factors);
-    }
+    OCTET_ASSIGN_OR_RETURN(const bool folded, Smooth(graph, group, factors));
+    report.folded += folded ? 1 : 0;
     ++report.activations;
+    report.smoothed.push_back({group.activation, factors});
     std::vector<float> magnitudes = Magnitudes(statistics[i]);
     report.worst_ratio_before = std::max(report.worst_ratio_before, LargestOverMean(magnitudes));
     for (size_t c = 0; c < magnitudes.size(); ++c) magnitudes[c] /= factors[c];
@@ -234,6 +262,21 @@ absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
   graph.RemoveDeadNodes();
   OCTET_RETURN_IF_ERROR(graph.Verify());
   return report;
+}
+
+absl::Status SmoothAsBefore(Graph& graph, const std::vector<SmoothedActivation>& smoothed) {
+  if (smoothed.empty()) return absl::OkStatus();
+  OCTET_ASSIGN_OR_RETURN(const std::vector<Group> groups, FindGroups(graph));
+  if (groups.size() != smoothed.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("smoothing: expected ", groups.size(),
+                                                   " activations, found ", smoothed.size()));
+  }
+  for (size_t i = 0; i < groups.size(); ++i) {
+    OCTET_RETURN_IF_ERROR(CheckFactors(graph, groups[i], smoothed[i]));
+    OCTET_RETURN_IF_ERROR(Smooth(graph, groups[i], smoothed[i].factors).status());
+  }
+  graph.RemoveDeadNodes();
+  return graph.Verify();
 }
 
 }  // namespace octet::runtime

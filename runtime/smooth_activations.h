@@ -14,11 +14,18 @@
 
 namespace octet::runtime {
 
+// An activation and what each of its channels is divided by.
+struct SmoothedActivation {
+  graph::ValueId value{};
+  std::vector<float> factors;
+};
+
 struct SmoothingReport {
   int activations = 0;  // that were smoothed
   int folded = 0;       // of these, into the LayerNormalization that makes them, at no cost
   // The largest channel over the mean channel, the worst activation: before and after.
   double worst_ratio_before = 0, worst_ratio_after = 0;
+  std::vector<SmoothedActivation> smoothed;
 };
 
 // Smooths the inputs of every MatMul and Gemm with constant float weights that will be quantized.
@@ -28,5 +35,9 @@ struct SmoothingReport {
 //   FailedPrecondition  no samples
 absl::StatusOr<SmoothingReport> SmoothActivations(graph::Graph& graph, Samples samples,
                                                   std::optional<double> alpha);
+
+// The same again on the same graph, with what a report says was done. InvalidArgument if these are
+// not the activations of this graph, or factors are not finite and positive.
+absl::Status SmoothAsBefore(graph::Graph& graph, const std::vector<SmoothedActivation>& smoothed);
 
 }  // namespace octet::runtime

@@ -13,6 +13,9 @@ quantizes, measures. Prints the report; with --report also writes it as report.t
 and report.html, a page for the browser.
 Without --config the model is quantized to int8 with every default.
 
+What was decided is kept as quantization.cache says, by default as a .qpack file beside the model: a
+server with the same settings, data, build and instruction set starts from it without quantizing.
+
 Samples are .npz, .npy or ONNX test-data .pb files; without --calibration, those of the folder
 `calibration` beside the model are taken.
 
@@ -21,6 +24,7 @@ Examples:
   octet quantize model.onnx --calibration samples --report report
   octet quantize model.onnx --config octet.yaml
   octet quantize model.onnx --compare-algorithms
+  octet quantize model.onnx --config octet.yaml --output cache/model.qpack
 
 Exit codes: 0 done, 1 the model could not be quantized, 2 wrong arguments or configuration.
 )";
@@ -32,7 +36,7 @@ absl::StatusOr<QuantizeOptions> ParseQuantizeOptions(const Arguments& arguments)
   // Without a file nobody has asked for float32.
   if (!arguments.Has("--config")) model.settings.quantization.mode = QuantizationMode::kInt8;
   return QuantizeOptions{std::move(model), arguments.Has("--compare-algorithms"),
-                         arguments.Get("--report")};
+                         arguments.Get("--output"), arguments.Get("--report")};
 }
 
 Command QuantizeCommand(std::function<absl::Status(const QuantizeOptions&, Console&)> quantize) {
@@ -45,6 +49,9 @@ Command QuantizeCommand(std::function<absl::Status(const QuantizeOptions&, Conso
                     ConfigArgument(),
                     {.name = "--compare-algorithms",
                      .help = "Also print what every algorithm makes of this model"},
+                    {.name = "--output",
+                     .value = "FILE",
+                     .help = "The .qpack file to write, which a server starts from"},
                     {.name = "--report",
                      .value = "DIR",
                      .help = "Folder for report.txt, report.json and report.html"}},

@@ -14,6 +14,7 @@ namespace octet::server {
 struct QuantizeOptions {
   ModelOptions model;  // settings.quantization.mode is int8 unless the file says otherwise
   bool compare_algorithms = false;
+  std::string output;         // the .qpack file; empty: where quantization.cache says
   std::string report_folder;  // where report.* go; empty: only to the console
 };
 

@@ -52,7 +52,7 @@ enum class ErrorCompensation : uint8_t { kAuto, kNone, kGptq };
 enum class WeightExpansion : uint8_t { kLoad, kRun };
 enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
 enum class ActivationTiming : uint8_t { kAuto, kStatic, kDynamic };
-enum class CalibrationSource : uint8_t { kAuto, kDataset, kDynamic };
+enum class CalibrationSource : uint8_t { kAuto, kDataset, kDynamic, kSynthetic };
 enum class NotANumberPolicy : uint8_t { kError, kZero };
 
 struct BitsConfig {
@@ -97,6 +97,8 @@ struct CalibrationConfig {
   CalibrationSource source = CalibrationSource::kAuto;
   std::string path;  // empty: the folder `calibration` beside the model
   int samples = 128;
+  int64_t seed = 0;
+  bool allow_unsafe = false;
 };
 
 enum class AccuracyMetricName : uint8_t { kSqnr, kCosine, kRelativeError, kAgreement, kTop1 };
@@ -164,6 +166,13 @@ struct LayerRule {
   LayerActivationsConfig activations;
 };
 
+// Decisions of a load, kept for the next one.
+struct CacheConfig {
+  std::string dir;  // empty: beside the model, where that can be written to
+  bool read = true;
+  bool write = true;
+};
+
 struct QuantizationConfig {
   QuantizationMode mode = QuantizationMode::kFloat32;
   RecipeName recipe = RecipeName::kAuto;
@@ -176,6 +185,7 @@ struct QuantizationConfig {
   MixedPrecisionConfig mixed_precision;
   TransformsConfig transforms;
   BudgetConfig budget;
+  CacheConfig cache;
   ShadowConfig shadow;
   NotANumberPolicy on_nan = NotANumberPolicy::kError;
   bool strict = false;

@@ -71,14 +71,21 @@ const Fields<CalibrationConfig>& CalibrationFields() {
       Value("source", &CalibrationConfig::source,
             Choice<CalibrationSource>({{"auto", CalibrationSource::kAuto},
                                        {"dataset", CalibrationSource::kDataset},
-                                       {"dynamic", CalibrationSource::kDynamic}}),
+                                       {"dynamic", CalibrationSource::kDynamic},
+                                       {"synthetic", CalibrationSource::kSynthetic}}),
             "auto: the data where there is some, else dynamic. dataset: fail without data. "
-            "dynamic: leave data alone."),
+            "dynamic: leave data alone. synthetic: random tokens, whose accuracy proves nothing; "
+            "refused for models that read images (Q010)."),
       Value("path", &CalibrationConfig::path, Path("the path of a file or folder"),
             "Samples as .npz, .npy or ONNX test-data .pb files; none is the folder `calibration` "
             "beside the model, if there is one."),
       Value("samples", &CalibrationConfig::samples, Integer<int>(1, 100'000),
-            "Most samples that are read."),
+            "Most samples that are read, or how many are made up."),
+      Value("seed", &CalibrationConfig::seed, Integer<int64_t>(0, int64_t{1} << 62),
+            "Where the random numbers of source synthetic begin."),
+      Value("allow_unsafe", &CalibrationConfig::allow_unsafe, Boolean(),
+            "Lets source synthetic make noise for inputs that are no tokens, which costs much of "
+            "the accuracy."),
   };
   return *kFields;
 }
@@ -172,6 +179,18 @@ const Fields<ShadowConfig>& ShadowFields() {
       Value("sample_rate", &ShadowConfig::sample_rate, Real(0, 1),
             "Share of the requests that float32 runs too, in the background, to compare the "
             "answers; keeps the float32 weights in memory. 0: none."),
+  };
+  return *kFields;
+}
+
+const Fields<CacheConfig>& CacheFields() {
+  static const auto* const kFields = new Fields<CacheConfig>{
+      Value("dir", &CacheConfig::dir, Path("the path of a folder"),
+            "Folder of the .qpack files; none is the folder of the model, if it can be written "
+            "to."),
+      Value("read", &CacheConfig::read, Boolean(),
+            "Take over what an earlier load of the same model, data and settings decided."),
+      Value("write", &CacheConfig::write, Boolean(), "Keep what a load decides."),
   };
   return *kFields;
 }
@@ -285,6 +304,8 @@ const Fields<QuantizationConfig>& QuantizationFields() {
       Section("transforms", &Q::transforms, TransformsFields(),
               "What makes the network easier to quantize and leaves its outputs as they are."),
       Section("budget", &Q::budget, BudgetFields(), "What quantization may cost."),
+      Section("cache", &Q::cache, CacheFields(),
+              "Files that save a later start from quantizing again."),
       Section("shadow", &Q::shadow, ShadowFields(),
               "Accuracy while serving, in the metrics octet_model_shadow_*."),
       Value("on_nan", &Q::on_nan,

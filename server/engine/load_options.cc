@@ -7,7 +7,10 @@
 #include <fstream>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "server/config/fields.h"
 
 namespace octet::server {
 namespace {
@@ -170,6 +173,7 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.zero_non_finite = config.on_nan == NotANumberPolicy::kZero;
   options.accuracy = ToTarget(config.accuracy);
   options.target_is_set = config.accuracy.target.value || config.accuracy.target.max_drop;
+  options.estimated = config.calibration.source == CalibrationSource::kSynthetic;
   options.on_fail = ToOnFail(config.accuracy.on_fail);
   options.search_seconds = config.budget.seconds;
   options.max_float_fraction = config.mixed_precision.max_float_fraction;
@@ -188,6 +192,19 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.strict = config.strict;
   for (const LayerRule& rule : config.layers) options.layers.push_back(ToLayerRule(rule));
   return options;
+}
+
+// Settings that say where things are: what is there counts by its content.
+bool ChangesNetwork(absl::string_view path) {
+  for (const char* other :
+       {"calibration.source", "calibration.path", "calibration.save",
+        "calibration.learn_from_traffic", "calibration.sample_every", "accuracy.validation"}) {
+    if (path == other) return false;
+  }
+  for (const char* section : {"cache.", "report.", "shadow."}) {
+    if (absl::StartsWith(path, section)) return false;
+  }
+  return true;
 }
 
 // The CPU quota of this container: cgroup version 2, then 1. Infinity without one.
@@ -219,8 +236,24 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
           .samples_required = quantization.calibration.source == CalibrationSource::kDataset ||
                               quantization.activations.timing == ActivationTiming::kStatic,
           .calibration_samples = static_cast<size_t>(quantization.calibration.samples),
+          .synthetic = quantization.calibration.source == CalibrationSource::kSynthetic,
+          .seed = static_cast<uint64_t>(quantization.calibration.seed),
+          .allow_noise = quantization.calibration.allow_unsafe,
           .validation_path = quantization.accuracy.validation,
           .quantization = ToQuantizeOptions(quantization)};
+}
+
+runtime::PackCache ToPackCache(const QuantizationConfig& quantization) {
+  runtime::PackCache cache{.folder = quantization.cache.dir,
+                           .read = quantization.cache.read,
+                           .write = quantization.cache.write};
+  VisitFields(QuantizationFields(), quantization, "", {[&](const Setting& setting) {
+                const bool value =
+                    setting.kind == Setting::Kind::kValue || setting.kind == Setting::Kind::kList;
+                if (!value || !ChangesNetwork(setting.path)) return;
+                absl::StrAppend(&cache.configuration, setting.path, ": ", setting.value, "\n");
+              }});
+  return cache;
 }
 
 int UsableCores() {

@@ -10,6 +10,9 @@ namespace octet::server {
 // `threads` per stream, already resolved (see ResolveExecution).
 runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads);
 
+// Where the decisions of loads with these settings are kept.
+runtime::PackCache ToPackCache(const QuantizationConfig& quantization);
+
 struct Execution {
   int streams = 1;
   int threads_per_stream = 1;

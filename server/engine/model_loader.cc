@@ -45,6 +45,7 @@ ModelLoader MakeModelLoader(const Config& config) {
     const ModelConfig settings = config.ForModel(source.name);
     runtime::LoadOptions options =
         ToLoadOptions(settings, ResolveExecution(settings.execution).threads_per_stream);
+    options.cache = ToPackCache(settings.quantization);
     absl::Time next_line = absl::Now() + kBetweenLines;
     options.progress = [&](absl::string_view stage, const std::string& detail) {
       if (progress) progress(absl::StrCat(stage, ": ", detail));

@@ -62,7 +62,7 @@ class Progress {
 absl::Status Describe(const QuantizeOptions& options, runtime::ReportContext& context) {
   const std::string& path = options.model.path;
   OCTET_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
-  OCTET_ASSIGN_OR_RETURN(context.model_sha256, Sha256Hex(file.bytes()));
+  context.model_sha256 = Hex(Sha256Of(file.bytes()));
   context.model_path = path;
   context.model_bytes = file.bytes().size();
   context.tool_version = OCTET_VERSION;
@@ -99,6 +99,12 @@ absl::Status WriteReports(const std::string& folder, const runtime::QuantizeRepo
 
 absl::Status Quantize(const QuantizeOptions& options, Console& console) {
   runtime::LoadOptions load = ToLoadOptions(options.model.settings, 1);
+  load.cache = ToPackCache(options.model.settings.quantization);
+  load.cache.read = false;  // what is asked for is the work
+  if (!options.output.empty()) {
+    load.cache.file = options.output;
+    load.cache.write = true;
+  }
   Progress progress(console);
   load.progress = [&](absl::string_view stage, const std::string& detail) {
     progress.Tell(stage, detail);
@@ -122,6 +128,12 @@ absl::Status Quantize(const QuantizeOptions& options, Console& console) {
   const runtime::QuantizeReport& report = *model.quantization;
   console.out << runtime::ReportText(report);
   if (options.compare_algorithms) console.out << "\n" << runtime::AlgorithmTable(report);
+  for (const std::string& warning : model.warnings) console.error << warning << std::endl;
+  if (!model.pack.empty()) console.error << "wrote " << model.pack << std::endl;
+  if (model.pack.empty() && !options.output.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("--output: ", options.output, " could not be written"));
+  }
   if (options.report_folder.empty()) return absl::OkStatus();
   OCTET_RETURN_IF_ERROR(Describe(options, context));
   return WriteReports(options.report_folder, report, context);

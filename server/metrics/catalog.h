@@ -126,6 +126,14 @@ inline constexpr MetricDef kQuantizationSeconds{
         "fp32 mode.",
     .labels = metric_labels::kModel};
 
+inline constexpr MetricDef kWarmStart{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_warm_start",
+    .help =
+        "1 if what an earlier load decided was taken over from a .qpack file, 0 if the model was "
+        "quantized anew. Absent where none are kept.",
+    .labels = metric_labels::kModel};
+
 inline constexpr MetricDef kWeightBytes{
     .type = MetricDef::Type::kGauge,
     .name = "octet_model_weight_bytes",
@@ -256,6 +264,6 @@ inline constexpr std::array kCatalog = {
     &kWeightBytes,    &kSavedBytes,      &kArenaBytes,     &kScratchpadBytes, &kModelInfo,
     &kSwaps,          &kConfigReloads,   &kConfigTime,     &kOutputSqnr,      &kAccuracy,
     &kAccuracyTarget, &kAccuracyVerdict, &kShadowRequests, &kShadowSqnr,      &kShadowAgreement,
-    &kResidentBytes,  &kBuildInfo};
+    &kResidentBytes,  &kBuildInfo,       &kWarmStart};
 
 }  // namespace octet::server

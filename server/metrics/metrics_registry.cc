@@ -100,6 +100,7 @@ struct MetricsRegistry::Families {
   prometheus::Family<prometheus::Gauge>& shadow_agreement = GaugeFamily(registry, kShadowAgreement);
   prometheus::Family<prometheus::Gauge>& resident_bytes = GaugeFamily(registry, kResidentBytes);
   prometheus::Family<prometheus::Gauge>& build_info = GaugeFamily(registry, kBuildInfo);
+  prometheus::Family<prometheus::Gauge>& warm_start = GaugeFamily(registry, kWarmStart);
   prometheus::Gauge& resident = resident_bytes.Add({});
   prometheus::Gauge& config_time = config_times.Add({});
   // By ConfigReload.
@@ -312,6 +313,7 @@ void ModelMetrics::SetLoaded(const LoadedModel& loaded) {
                        const prometheus::Labels& with,
                        double value) { Handles::Set(family, with, value, gauges); };
   set(families.model_info, labels(kModelInfo, loaded.mode), 1);
+  if (loaded.warm_start) set(families.warm_start, handles.labels, *loaded.warm_start ? 1 : 0);
   if (!loaded.accuracy_verdict.empty()) {
     const std::string& metric = loaded.accuracy_metric;
     set(families.accuracy_verdict, labels(kAccuracyVerdict, loaded.accuracy_verdict), 1);

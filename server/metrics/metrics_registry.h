@@ -42,6 +42,7 @@ struct LoadedModel {
   std::string mode;
   double load_seconds = 0;
   double quantization_seconds = 0;
+  std::optional<bool> warm_start;  // nothing: no decisions are kept
   // Of quantized models; see runtime/compiled_model.h.
   std::string accuracy_verdict;  // empty: none
   std::string accuracy_metric;

@@ -29,6 +29,7 @@ LoadedModel Loaded() {
   return {.mode = "int8",
           .load_seconds = 2.5,
           .quantization_seconds = 1.5,
+          .warm_start = true,
           .accuracy_verdict = "met",
           .accuracy_metric = "cosine",
           .accuracy_target = 0.99,

@@ -29,6 +29,8 @@ void LogReady(const ServableModel& servable, double seconds) {
                           {"weight_bytes", memory.served_weight_bytes},
                           {"float32_weight_bytes", memory.float32_weight_bytes},
                           {"calibration", summary.calibration},
+                          {"quantization_seconds", summary.quantization_seconds},
+                          {"quantization_start", summary.start},
                           {"int8_mac_share", summary.int8_mac_share},
                           {"bf16_mac_share", summary.bfloat16_mac_share},
                           {"output_sqnr_db", sqnr},
@@ -44,6 +46,7 @@ LoadedModel LoadedFrom(const runtime::ModelSummary& summary, double seconds) {
                      .accuracy_metric = accuracy.metric,
                      .accuracy_target = accuracy.target,
                      .accuracy = accuracy.measured};
+  if (!summary.start.empty()) loaded.warm_start = summary.start.rfind("warm", 0) == 0;
   if (summary.output_sqnr_db != 0) loaded.output_sqnr_db = summary.output_sqnr_db;
   return loaded;
 }

@@ -123,38 +123,41 @@ class FeedbackQuantizer {
   GroupedCodes& result_;
 };
 
-absl::Status CheckArguments(const WeightRows& weights, const Hessian& hessian,
-                            const GptqOptions& options) {
+absl::Status CheckArguments(const WeightRows& weights, const Hessian& hessian, double damping) {
   OCTET_RETURN_IF_ERROR(CheckRows(weights));
   if (hessian.columns() != weights.columns) {
     return absl::InvalidArgumentError(absl::StrCat("expected a Hessian of ", weights.columns,
                                                    " columns, found ", hessian.columns()));
   }
-  if (options.groups.group < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("expected a group of at least 1 column, or 0, not ", options.groups.group));
+  if (damping >= 0 && std::isfinite(damping)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("damping must be finite and at least 0, not ", damping));
+}
+
+// With ten times the damping for every attempt that fails.
+std::optional<std::vector<float>> FindFeedback(const Hessian& hessian, double& damping) {
+  std::optional<std::vector<float>> feedback = FeedbackMatrix(hessian, damping);
+  for (int i = 1; i < kAttempts && !feedback.has_value(); ++i) {
+    damping = std::max(10 * damping, 1e-3);
+    feedback = FeedbackMatrix(hessian, damping);
   }
-  if (!(options.damping >= 0) || !std::isfinite(options.damping)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("damping must be finite and at least 0, not ", options.damping));
-  }
-  return absl::OkStatus();
+  return feedback;
 }
 
 }  // namespace
 
 absl::StatusOr<GptqResult> QuantizeGptq(const WeightRows& weights, const Hessian& hessian,
                                         const GptqOptions& options) {
-  OCTET_RETURN_IF_ERROR(CheckArguments(weights, hessian, options));
+  OCTET_RETURN_IF_ERROR(CheckArguments(weights, hessian, options.damping));
+  if (options.groups.group < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected a group of at least 1 column, or 0, not ", options.groups.group));
+  }
   OCTET_ASSIGN_OR_RETURN(const RangeEstimator estimator,
                          FindRangeEstimator(options.groups.estimator));
   GptqResult result;
   result.damping = options.damping;
-  std::optional<std::vector<float>> feedback = FeedbackMatrix(hessian, result.damping);
-  for (int i = 1; i < kAttempts && !feedback.has_value(); ++i) {
-    result.damping = std::max(10 * result.damping, 1e-3);
-    feedback = FeedbackMatrix(hessian, result.damping);
-  }
+  std::optional<std::vector<float>> feedback = FindFeedback(hessian, result.damping);
   if (!feedback.has_value()) {
     result.fell_back = true;
     OCTET_ASSIGN_OR_RETURN(result.codes, QuantizeGroups(weights, options.groups));
@@ -170,6 +173,38 @@ absl::StatusOr<GptqResult> QuantizeGptq(const WeightRows& weights, const Hessian
                               options.groups.estimator_options, result.codes);
   OCTET_RETURN_IF_ERROR(quantizer.Run());
   return result;
+}
+
+absl::StatusOr<std::optional<std::vector<int8_t>>> RoundWithFeedback(const WeightRows& weights,
+                                                                     std::span<const float> scales,
+                                                                     const Grid& grid,
+                                                                     const Hessian& hessian,
+                                                                     double damping) {
+  OCTET_RETURN_IF_ERROR(CheckArguments(weights, hessian, damping));
+  const bool one = scales.size() == 1;
+  const bool fits = one || scales.size() == static_cast<size_t>(weights.rows);
+  if (!fits || !std::all_of(scales.begin(), scales.end(), [](float scale) { return scale > 0; })) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected 1 or ", weights.rows, " positive scales, found ", scales.size()));
+  }
+  const std::optional<std::vector<float>> feedback = FindFeedback(hessian, damping);
+  if (!feedback.has_value()) return std::nullopt;
+  const auto columns = static_cast<size_t>(weights.columns);
+  std::vector<int8_t> codes(weights.values.size());
+  std::vector<float> values(columns);
+  for (int64_t row = 0; row < weights.rows; ++row) {
+    const Affine affine{scales[one ? 0 : static_cast<size_t>(row)], 0};
+    const std::span<const float> exact = weights.Row(row);
+    std::copy(exact.begin(), exact.end(), values.begin());
+    for (size_t column = 0; column < columns; ++column) {
+      const int32_t code = CodeOf(values[column], affine, grid);
+      codes[static_cast<size_t>(row) * columns + column] = static_cast<int8_t>(code);
+      const float error = exact[column] - ValueOf(code, affine);
+      AddScaled(error, feedback->data() + column * columns + column + 1,
+                std::span(values).subspan(column + 1));
+    }
+  }
+  return codes;
 }
 
 double OutputError(const WeightRows& weights, std::span<const float> quantized,

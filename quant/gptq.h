@@ -5,6 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "quant/group_quantizer.h"
@@ -32,6 +35,16 @@ struct GptqResult {
 // size, and a damping that is negative or not finite.
 absl::StatusOr<GptqResult> QuantizeGptq(const WeightRows& weights, const Hessian& hessian,
                                         const GptqOptions& options);
+
+// The same where the quantizers are there already: 8-bit codes of `weights` under one scale for
+// each row, or one for all. Nothing if no damping makes the Hessian positive definite.
+// InvalidArgument for weights that CheckRows() refuses, another number of scales, scales that are
+// not positive, a Hessian of another size, and a damping that is negative or not finite.
+absl::StatusOr<std::optional<std::vector<int8_t>>> RoundWithFeedback(const WeightRows& weights,
+                                                                     std::span<const float> scales,
+                                                                     const Grid& grid,
+                                                                     const Hessian& hessian,
+                                                                     double damping);
 
 // The squared error of the layer's outputs on the inputs of the Hessian,
 // trace((W - V) H (W - V)^T), where V are the weights as quantized, row by row.

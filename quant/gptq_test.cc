@@ -244,5 +244,54 @@ TEST(Gptq, RefusesWhatItCannotQuantize) {
             absl::StatusCode::kNotFound);
 }
 
+// The layer's own output is what has to be near, not its weights.
+TEST(RoundWithFeedback, HasASmallerOutputErrorThanRoundingEachWeight) {
+  const WeightRows weights = RandomRows(6, 27, 31);
+  const Hessian hessian = HessianOf(Correlated(500, 27, 32), 27);
+  std::vector<float> scales;
+  for (int64_t row = 0; row < weights.rows; ++row) {
+    scales.push_back(
+        WeightRows{1, 27, {weights.Row(row).begin(), weights.Row(row).end()}}.LargestMagnitude() /
+        127);
+  }
+  const auto codes = RoundWithFeedback(weights, scales, kSymmetricInt8, hessian, 0.01);
+  ASSERT_TRUE(codes.ok()) << codes.status();
+  ASSERT_TRUE(codes->has_value());
+  std::vector<float> nearest, fed_back;
+  for (size_t i = 0; i < weights.values.size(); ++i) {
+    const Affine affine{scales[i / 27], 0};
+    nearest.push_back(ValueOf(CodeOf(weights.values[i], affine, kSymmetricInt8), affine));
+    fed_back.push_back(ValueOf((**codes)[i], affine));
+    EXPECT_NEAR(fed_back[i], weights.values[i], 8 * affine.scale);
+  }
+  EXPECT_LT(OutputError(weights, fed_back, hessian), 0.5 * OutputError(weights, nearest, hessian));
+}
+
+// Rounding each weight is all there is to do where inputs do not hang together.
+TEST(RoundWithFeedback, IsRoundingForIndependentInputs) {
+  const WeightRows weights = RandomRows(3, 8, 33);
+  std::vector<float> inputs;
+  for (size_t i = 0; i < 64; ++i) inputs.push_back(i % 9 == 0 ? 1.0f : 0.0f);
+  const std::vector<float> scales = {0.1f};
+  const auto codes = RoundWithFeedback(weights, scales, kSymmetricInt8, HessianOf(inputs, 8), 0.01);
+  ASSERT_TRUE(codes.ok() && codes->has_value()) << codes.status();
+  for (size_t i = 0; i < weights.values.size(); ++i) {
+    EXPECT_EQ((**codes)[i], CodeOf(weights.values[i], {0.1f, 0}, kSymmetricInt8));
+  }
+}
+
+TEST(RoundWithFeedback, RefusesWhatDoesNotFit) {
+  const WeightRows weights = RandomRows(3, 8, 34);
+  const Hessian hessian = HessianOf(Normal(20 * 8, 35), 8);
+  const auto code = [&](std::vector<float> scales, const Hessian& of, double damping) {
+    return RoundWithFeedback(weights, scales, kSymmetricInt8, of, damping).status().code();
+  };
+  EXPECT_EQ(code({1, 1}, hessian, 0.01), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({1, 0, 1}, hessian, 0.01), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({1}, Hessian(7), 0.01), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({1}, hessian, -1), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({1}, hessian, 0.01), absl::StatusCode::kOk);
+}
+
 }  // namespace
 }  // namespace octet::quant

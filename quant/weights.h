@@ -41,6 +41,7 @@ struct QuantizedWeights {
   // Channels with too few values for the estimator, which got min_max's range.
   int64_t fallback_channels = 0;
   int64_t zeroed_values = 0;  // by zero_non_finite
+  bool feedback = false;      // rounded with error feedback (gptq.h) afterwards
 };
 
 // Quantizes a float32 tensor of any rank. Thread-safe and single-threaded: different tensors may be

@@ -84,6 +84,7 @@ QuantizedModel Quantized(bool with_data, bool details) {
   }
   QuantizeOptions options;
   options.details = details;
+  options.compensation = QuantizeOptions::Compensation::kNone;  // weights as the algorithm has them
   absl::StatusOr<QuantizedModel> quantized =
       QuantizeModel(model.graph, model.example_shapes, data, options);
   EXPECT_TRUE(quantized.ok()) << quantized.status();

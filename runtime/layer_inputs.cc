@@ -5,124 +5,171 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kernels/window.h"
 #include "quant/selection.h"
 #include "runtime/parallel.h"
 
 namespace octet::runtime {
 namespace {
 
-constexpr int64_t kLeastRows = 4096;
-constexpr int64_t kRowsPerColumn = 4;
+constexpr int64_t kRowsOfFewColumns = 64;  // for each
+constexpr int64_t kEnoughRows = 4096;      // where there are more columns
+constexpr int64_t kRowsOfManyColumns = 4;
 
-std::optional<ProductInput> ImageInputOf(const graph::Node& node, const Shape& weight) {
-  if (node.Int("group", 1) != 1) return std::nullopt;
-  if (!std::all_of(weight.begin() + 2, weight.end(), [](int64_t dim) { return dim == 1; })) {
-    return std::nullopt;
-  }
-  const std::vector<int64_t> pads = node.Ints("pads");
-  if (std::any_of(pads.begin(), pads.end(), [](int64_t pad) { return pad != 0; })) {
-    return std::nullopt;
-  }
-  ProductInput input{.value = node.inputs[0], .columns = weight[1], .image = true};
-  input.strides = node.Ints("strides");
-  input.strides.resize(weight.size() - 2, 1);
-  return input;
+int64_t WantedRows(int64_t columns) {
+  return std::max(std::min(kRowsOfFewColumns * columns, kEnoughRows), kRowsOfManyColumns * columns);
 }
 
-// Finds where rows begin, and takes some of them to a Hessian.
+// Takes some rows of a value to a Hessian.
 class RowTaker {
  public:
-  RowTaker(const ProductInput& input, const Tensor& value) : input_(input), value_(value) {
-    const Shape& shape = value.shape();
-    if (!input.image) {
-      rows_ = value.size() / input.columns;
-      return;
-    }
-    for (size_t d = 2; d < shape.size(); ++d) {
-      plane_ *= shape[d];
-      const int64_t stride = input.strides[d - 2];
-      taken_.push_back((shape[d] + stride - 1) / stride);
-    }
-    rows_ = shape[0];
-    for (const int64_t count : taken_) rows_ *= count;
+  RowTaker(const RowInput& input, const Tensor& value) : input_(input), value_(value) {}
+
+  absl::Status Take(const graph::Graph& graph, int64_t most, quant::Hessian& hessian) const {
+    return input_.convolution ? TakeWindows(graph, most, hessian)
+                              : TakeLastDimension(most, hessian);
   }
 
-  absl::Status Take(int64_t most, quant::Hessian& hessian) const {
-    const int64_t step = (rows_ + most - 1) / std::max<int64_t>(most, 1);
+ private:
+  // As evenly spaced as can be, without ever being in step with the width of an image: the golden
+  // ratio's multiples.
+  static int64_t Chosen(int64_t i, int64_t count, int64_t rows) {
+    if (count == rows) return i;
+    constexpr double kGoldenRatio = 0.6180339887498949;
+    double whole = 0;
+    const double share = std::modf(static_cast<double>(i) * kGoldenRatio, &whole);
+    return std::min(static_cast<int64_t>(share * static_cast<double>(rows)), rows - 1);
+  }
+
+  static float Finite(float value) { return std::isfinite(value) ? value : 0; }
+
+  absl::Status TakeLastDimension(int64_t most, quant::Hessian& hessian) const {
+    const int64_t rows = value_.size() / input_.columns;
     std::vector<float> row(static_cast<size_t>(input_.columns));
-    for (int64_t r = 0; r < rows_; r += step) {
-      const auto [first, distance] = Locate(r);
-      const float* from = value_.As<float>().data() + first;
-      for (float& element : row) {
-        element = std::isfinite(*from) ? *from : 0;
-        from += distance;
+    const int64_t count = std::min(rows, most);
+    for (int64_t i = 0; i < count; ++i) {
+      const float* const from = value_.As<float>().data() + Chosen(i, count, rows) * input_.columns;
+      std::transform(from, from + row.size(), row.begin(), Finite);
+      OCTET_RETURN_IF_ERROR(hessian.Add(row));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeWindows(const graph::Graph& graph, int64_t most, quant::Hessian& hessian) const {
+    const graph::Node& node = graph.node(*input_.convolution);
+    const Shape& shape = value_.shape();
+    OCTET_ASSIGN_OR_RETURN(
+        const kernels::ConvGeometry geometry,
+        kernels::ReadConvGeometry(node, shape, graph.value(node.inputs[1]).type.shape));
+    const auto taps = static_cast<size_t>(geometry.Taps());
+    const int64_t channels = input_.columns / geometry.Taps(), plane = geometry.InputPlane();
+    const int64_t rows = shape[0] * geometry.OutputPlane();
+    std::vector<int64_t> sources(taps);
+    std::vector<float> row(static_cast<size_t>(input_.columns));
+    const int64_t count = std::min(rows, most);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t r = Chosen(i, count, rows);
+      geometry.SourcesOf(r % geometry.OutputPlane(), sources);
+      const int64_t image = r / geometry.OutputPlane() * shape[1] + input_.group * channels;
+      for (int64_t c = 0; c < channels; ++c) {
+        const float* const from = value_.As<float>().data() + (image + c) * plane;
+        for (size_t tap = 0; tap < taps; ++tap) {
+          row[static_cast<size_t>(c) * taps + tap] =
+              sources[tap] < 0 ? 0 : Finite(from[sources[tap]]);
+        }
       }
       OCTET_RETURN_IF_ERROR(hessian.Add(row));
     }
     return absl::OkStatus();
   }
 
- private:
-  // Where a row begins, and how far apart its elements are.
-  std::pair<int64_t, int64_t> Locate(int64_t row) const {
-    if (!input_.image) return {row * input_.columns, 1};
-    const Shape& shape = value_.shape();
-    int64_t offset = 0, stride = 1;
-    for (size_t d = taken_.size(); d-- > 0;) {
-      offset += row % taken_[d] * input_.strides[d] * stride;
-      row /= taken_[d];
-      stride *= shape[d + 2];
-    }
-    return {row * input_.columns * plane_ + offset, plane_};
-  }
-
-  const ProductInput& input_;
+  const RowInput& input_;
   const Tensor& value_;
-  int64_t rows_ = 0, plane_ = 1;
-  std::vector<int64_t> taken_;  // pixels that are read, by dimension of the image
 };
 
-absl::Status CheckValue(const graph::Graph& graph, const ProductInput& input, const Tensor& value) {
+absl::Status CheckValue(const graph::Graph& graph, const RowInput& input, const Tensor& value) {
   const Shape& shape = value.shape();
-  const bool fits = input.image
-                        ? shape.size() == input.strides.size() + 2 && shape[1] == input.columns
-                        : !shape.empty() && shape.back() == input.columns;
+  // Of images ReadConvGeometry() sees to the rest.
+  const bool fits =
+      input.convolution ? shape.size() > 2 : !shape.empty() && shape.back() == input.columns;
   if (fits && value.dtype() == DataType::kFloat32) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(graph.value(input.value).name, ": ", Name(value.dtype()), ToText(shape),
-                   ", expected FP32 with ", input.columns, " channels"));
+  return absl::InvalidArgumentError(absl::StrCat(graph.value(input.value).name, ": ",
+                                                 Name(value.dtype()), ToText(shape),
+                                                 ", expected FP32 with rows of ", input.columns));
+}
+
+std::vector<RowInput> WindowsOf(const graph::Graph& graph, graph::NodeId layer) {
+  const graph::Node& node = graph.node(layer);
+  const Shape& weight = graph.value(node.inputs[1]).type.shape;
+  if (weight.size() < 3) return {};
+  const int64_t groups = node.Int("group", 1);
+  RowInput input{.value = node.inputs[0], .columns = 1, .convolution = layer};
+  for (size_t d = 1; d < weight.size(); ++d) input.columns *= weight[d];
+  input.window.assign(weight.begin() + 2, weight.end());
+  for (const char* attribute : {"strides", "dilations", "pads"}) {
+    const std::vector<int64_t> values = node.Ints(attribute);
+    input.window.push_back(static_cast<int64_t>(values.size()));
+    input.window.insert(input.window.end(), values.begin(), values.end());
+  }
+  input.window.push_back(groups);
+  // Padding that depends on the input's size is compared with nobody's.
+  if (node.Has("auto_pad")) input.window.push_back(static_cast<int64_t>(layer));
+  std::vector<RowInput> inputs(static_cast<size_t>(groups), input);
+  for (int64_t group = 0; group < groups; ++group) inputs[static_cast<size_t>(group)].group = group;
+  return inputs;
 }
 
 }  // namespace
 
-std::optional<ProductInput> ProductInputOf(const graph::Graph& graph, graph::NodeId layer) {
+std::vector<RowInput> RowInputsOf(const graph::Graph& graph, graph::NodeId layer) {
   const graph::Node& node = graph.node(layer);
+  if (node.op == "Conv") return WindowsOf(graph, layer);
   const Shape& weight = graph.value(node.inputs[1]).type.shape;
-  if (node.op == "Conv") return ImageInputOf(node, weight);
-  if (weight.size() != 2 || (node.op != "MatMul" && node.op != "Gemm")) return std::nullopt;
+  if (weight.size() != 2 || (node.op != "MatMul" && node.op != "Gemm")) return {};
   const auto outputs = static_cast<size_t>(quant::WeightAxis(node, weight));
-  return ProductInput{.value = node.inputs[0], .columns = weight[1 - outputs]};
+  return {{.value = node.inputs[0], .columns = weight[1 - outputs]}};
+}
+
+std::optional<RowInput> ProductInputOf(const graph::Graph& graph, graph::NodeId layer) {
+  const graph::Node& node = graph.node(layer);
+  if (node.op == "Conv") {
+    const Shape& weight = graph.value(node.inputs[1]).type.shape;
+    const std::vector<int64_t> pads = node.Ints("pads");
+    const bool product =
+        node.Int("group", 1) == 1 &&
+        std::all_of(weight.begin() + 2, weight.end(), [](int64_t dim) { return dim == 1; }) &&
+        std::all_of(pads.begin(), pads.end(), [](int64_t pad) { return pad == 0; });
+    if (!product) return std::nullopt;
+  }
+  const std::vector<RowInput> inputs = RowInputsOf(graph, layer);
+  if (inputs.empty()) return std::nullopt;
+  return inputs[0];
 }
 
 absl::StatusOr<std::vector<quant::Hessian>> CollectHessians(const graph::Graph& graph,
-                                                            std::span<const ProductInput> inputs,
+                                                            std::span<const RowInput> inputs,
                                                             Samples samples,
                                                             kernels::WeightCache& weights,
                                                             int threads) {
   if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
+  // Groups of a convolution read the same value.
   std::vector<graph::ValueId> values;
+  std::vector<size_t> value_of;
   std::vector<quant::Hessian> hessians;
-  for (const ProductInput& input : inputs) {
-    values.push_back(input.value);
+  hessians.reserve(inputs.size());
+  for (const RowInput& input : inputs) {
+    const auto known = std::find(values.begin(), values.end(), input.value);
+    value_of.push_back(static_cast<size_t>(known - values.begin()));
+    if (known == values.end()) values.push_back(input.value);
     hessians.emplace_back(input.columns);
   }
   const auto sample_count = static_cast<int64_t>(samples.size());
   const auto add = [&](std::span<const Tensor> tensors) {
     return ParallelFor(threads, inputs.size(), [&](size_t i) -> absl::Status {
-      OCTET_RETURN_IF_ERROR(CheckValue(graph, inputs[i], tensors[i]));
-      const int64_t wanted = std::max(kLeastRows, kRowsPerColumn * inputs[i].columns);
-      return RowTaker(inputs[i], tensors[i])
-          .Take((wanted + sample_count - 1) / sample_count, hessians[i]);
+      const Tensor& value = tensors[value_of[i]];
+      OCTET_RETURN_IF_ERROR(CheckValue(graph, inputs[i], value));
+      const int64_t most = (WantedRows(inputs[i].columns) + sample_count - 1) / sample_count;
+      return RowTaker(inputs[i], value).Take(graph, most, hessians[i]);
     });
   };
   OCTET_RETURN_IF_ERROR(VisitSamples(graph, values, samples, weights, add));
@@ -132,6 +179,19 @@ absl::StatusOr<std::vector<quant::Hessian>> CollectHessians(const graph::Graph& 
     return absl::OkStatus();
   }));
   return hessians;
+}
+
+int64_t HessianBytes(std::span<const RowInput> inputs) {
+  int64_t bytes = 0;
+  for (const RowInput& input : inputs) bytes += 8 * input.columns * (input.columns + 128);
+  return bytes;
+}
+
+std::vector<RowInput> Union(std::vector<RowInput> a, const std::vector<RowInput>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  std::sort(a.begin(), a.end());
+  a.erase(std::unique(a.begin(), a.end()), a.end());
+  return a;
 }
 
 }  // namespace octet::runtime

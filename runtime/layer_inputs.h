@@ -1,5 +1,5 @@
-// The inputs of matrix products as rows that meet the weights: what error feedback (quant/gptq.h)
-// needs to know of a layer.
+// The inputs of layers as rows that meet the weights: what error feedback (quant/gptq.h) needs to
+// know of a layer.
 
 #pragma once
 
@@ -18,32 +18,47 @@
 namespace octet::runtime {
 
 // A value whose elements, `columns` at a time, are multiplied by a layer's weights.
-struct ProductInput {
+struct RowInput {
   graph::ValueId value{};
   int64_t columns = 0;
-  // An image: a row has one element of each channel, which is dimension 1. Else the last dimension
-  // is a row.
-  bool image = false;
-  std::vector<int64_t> strides;  // of an image: every which pixel is read, by dimension
+  // A convolution that reads an image so: a row is what its window covers of the channels of
+  // `group`, in the order of its weights, zero on padding. None: the last dimension is a row.
+  std::optional<graph::NodeId> convolution;
+  int64_t group = 0;
+  std::vector<int64_t> window;  // convolutions for which these are equal take the same rows
 
-  bool operator==(const ProductInput&) const = default;
-  bool operator<(const ProductInput& other) const {
-    return std::tie(value, image, strides) < std::tie(other.value, other.image, other.strides);
+  bool operator==(const RowInput& other) const { return Key() == other.Key(); }
+  bool operator<(const RowInput& other) const { return Key() < other.Key(); }
+
+ private:
+  // Groups of one convolution are neighbours.
+  std::tuple<graph::ValueId, int64_t, bool, const std::vector<int64_t>&, int64_t> Key() const {
+    return {value, columns, convolution.has_value(), window, group};
   }
 };
 
-// Of MatMul and Gemm with a constant matrix on the right, and of 1x1 convolutions without groups
-// and padding. Nothing for other layers.
-std::optional<ProductInput> ProductInputOf(const graph::Graph& graph, graph::NodeId layer);
+// One for each group of a convolution, one for MatMul and Gemm with a constant matrix on the right;
+// none for other layers.
+std::vector<RowInput> RowInputsOf(const graph::Graph& graph, graph::NodeId layer);
+
+// Of layers that are matrix products: MatMul, Gemm, and 1x1 convolutions without groups and
+// padding. Nothing for others.
+std::optional<RowInput> ProductInputOf(const graph::Graph& graph, graph::NodeId layer);
 
 // The Hessian of each of these inputs over the samples. Of rows more than are of use (4 for each
-// column, and no fewer than 4096), as many are left out, evenly spaced; numbers that are not finite
-// count as zero. The result does not depend on `threads`, and may be read by several. Errors are
-// those of running the graph; FailedPrecondition without samples.
+// column, and no fewer than 64 for each or 4096), as many are left out, evenly spaced; numbers that
+// are not finite count as zero. The result does not depend on `threads`, and may be read by
+// several. Errors are those of running the graph; FailedPrecondition without samples.
 absl::StatusOr<std::vector<quant::Hessian>> CollectHessians(const graph::Graph& graph,
-                                                            std::span<const ProductInput> inputs,
+                                                            std::span<const RowInput> inputs,
                                                             Samples samples,
                                                             kernels::WeightCache& weights,
                                                             int threads);
+
+// What they take while they are collected.
+int64_t HessianBytes(std::span<const RowInput> inputs);
+
+// The inputs of both, each once, sorted.
+std::vector<RowInput> Union(std::vector<RowInput> a, const std::vector<RowInput>& b);
 
 }  // namespace octet::runtime

@@ -110,8 +110,8 @@ std::vector<std::string> FourBitWarnings(const std::vector<LayerReport>& layers,
     }
     return warnings;
   }
-  using Compensation = QuantizeOptions::FourBits::Compensation;
-  if (options.four_bits.compensation == Compensation::kGptq && !calibrated) {
+  using Compensation = QuantizeOptions::Compensation;
+  if (options.compensation == Compensation::kGptq && !calibrated) {
     warnings.push_back(
         "error_compensation gptq needs calibration data, and there is none: 4-bit weights are "
         "rounded without it");

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "kernels/cpu.h"
+#include "runtime/compensate_rounding.h"
 #include "runtime/parallel.h"
 #include "runtime/quantize_model.h"
 
@@ -28,24 +29,9 @@ quant::FourBitOptions ToFourBitOptions(const QuantizeOptions& options) {
                                .codebook = options.four_bits.codebook,
                                .one_table = options.four_bits.one_table,
                                .estimator = options.weight_algorithm,
-                               .damping = options.four_bits.damping};
+                               .damping = options.damping};
   result.estimator_options.percentile = options.percentile;
   return result;
-}
-
-// Of what Hessians of these inputs take.
-int64_t HessianBytes(const std::vector<ProductInput>& inputs) {
-  int64_t bytes = 0;
-  for (const ProductInput& input : inputs) bytes += 8 * input.columns * (input.columns + 128);
-  return bytes;
-}
-
-// The inputs, each once.
-std::vector<ProductInput> Union(std::vector<ProductInput> a, const std::vector<ProductInput>& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  std::sort(a.begin(), a.end());
-  a.erase(std::unique(a.begin(), a.end()), a.end());
-  return a;
 }
 
 std::string DescribeGain(const quant::QuantizedWeights& weights) {
@@ -129,23 +115,43 @@ absl::Status LayerWeights::QuantizeEightBits(const std::vector<Task>& tasks) {
   };
   OCTET_RETURN_IF_ERROR(ParallelFor(options_.threads, tasks.size(), quantize,
                                     [&](size_t done) { Progress(done, tasks.size()); }));
+  if (WantsFeedback()) OCTET_RETURN_IF_ERROR(RoundWithFeedback(tasks, results));
   for (size_t i = 0; i < tasks.size(); ++i) {
     eight_bits_.emplace(Weight(tasks[i].layers[0]).id(), std::move(results[i]));
   }
   return absl::OkStatus();
 }
 
+absl::Status LayerWeights::RoundWithFeedback(const std::vector<Task>& tasks,
+                                             std::vector<quant::QuantizedWeights>& weights) {
+  std::vector<RoundedLayer> layers;
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    if (tasks[i].layers.size() > 1 || weights[i].zeroed_values > 0) continue;
+    layers.push_back({tasks[i].layers[0], &weights[i]});
+  }
+  if (options_.progress && !layers.empty()) {
+    options_.progress("observe layers", absl::StrCat(layers.size(), " layers, for their rounding"));
+  }
+  return CompensateRounding(
+      graph_, layers,
+      {.grid = EightBitGrid(options_), .damping = options_.damping, .threads = options_.threads},
+      samples_, *floats_);
+}
+
+bool LayerWeights::WantsFeedback() const {
+  using Compensation = QuantizeOptions::Compensation;
+  return options_.compensation != Compensation::kNone && !samples_.empty();
+}
+
 bool LayerWeights::WantsGptq() const {
-  using Compensation = QuantizeOptions::FourBits::Compensation;
-  return options_.four_bits.compensation != Compensation::kNone &&
-         options_.four_bits.codebook.empty() && !samples_.empty();
+  return WantsFeedback() && options_.four_bits.codebook.empty();
 }
 
 // Of all layers of the task, or none: error feedback has to know all that the weights meet.
-std::vector<ProductInput> LayerWeights::InputsOf(const Task& task) const {
-  std::vector<ProductInput> inputs;
+std::vector<RowInput> LayerWeights::InputsOf(const Task& task) const {
+  std::vector<RowInput> inputs;
   for (const NodeId layer : task.layers) {
-    const std::optional<ProductInput> input = ProductInputOf(graph_, layer);
+    const std::optional<RowInput> input = ProductInputOf(graph_, layer);
     if (!input) return {};
     inputs = Union(std::move(inputs), {*input});
   }
@@ -157,9 +163,9 @@ absl::Status LayerWeights::QuantizeFourBits(const std::vector<Task>& tasks) {
   size_t begin = 0;
   while (begin < tasks.size()) {
     size_t end = begin;
-    std::vector<ProductInput> inputs;
+    std::vector<RowInput> inputs;
     for (; end < tasks.size(); ++end) {
-      std::vector<ProductInput> more = inputs;
+      std::vector<RowInput> more = inputs;
       if (WantsGptq()) more = Union(std::move(more), InputsOf(tasks[end]));
       if (end > begin && HessianBytes(more) > kMostHessianBytes) break;
       inputs = std::move(more);
@@ -171,7 +177,7 @@ absl::Status LayerWeights::QuantizeFourBits(const std::vector<Task>& tasks) {
 }
 
 absl::Status LayerWeights::QuantizeFourBits(std::span<const Task> tasks,
-                                            const std::vector<ProductInput>& inputs) {
+                                            const std::vector<RowInput>& inputs) {
   std::vector<quant::Hessian> hessians;
   if (!inputs.empty()) {
     if (options_.progress) {
@@ -180,14 +186,14 @@ absl::Status LayerWeights::QuantizeFourBits(std::span<const Task> tasks,
     OCTET_ASSIGN_OR_RETURN(hessians,
                            CollectHessians(graph_, inputs, samples_, *floats_, options_.threads));
   }
-  const auto hessian_of = [&](const ProductInput& input) -> const quant::Hessian& {
+  const auto hessian_of = [&](const RowInput& input) -> const quant::Hessian& {
     return hessians[static_cast<size_t>(std::lower_bound(inputs.begin(), inputs.end(), input) -
                                         inputs.begin())];
   };
   std::vector<quant::FourBitWeights> results(tasks.size());
   const auto quantize = [&](size_t i) -> absl::Status {
-    const std::vector<ProductInput> read =
-        inputs.empty() ? std::vector<ProductInput>() : InputsOf(tasks[i]);
+    const std::vector<RowInput> read =
+        inputs.empty() ? std::vector<RowInput>() : InputsOf(tasks[i]);
     std::optional<quant::Hessian> sum;
     if (read.size() > 1) sum.emplace(hessian_of(read[0]));
     for (size_t k = 1; k < read.size(); ++k) {
@@ -289,6 +295,7 @@ void LayerWeights::Describe(NodeId layer, Precision precision, LayerReport& repo
   report.weights = {.bits = 8,
                     .format = eight->second.params.axis ? "s8c" : "s8t",
                     .algorithm = options_.weight_algorithm,
+                    .gptq = eight->second.feedback,
                     .note = DescribeGain(eight->second)};
   report.bytes_after = report.bytes_resident = resident(eight->second);
 }

@@ -64,11 +64,13 @@ class LayerWeights {
   std::vector<Task> MissingTasks(const quant::LayerPrecisions& precisions) const;
   absl::Status QuantizeEightBits(const std::vector<Task>& tasks);
   absl::Status QuantizeFourBits(const std::vector<Task>& tasks);
-  absl::Status QuantizeFourBits(std::span<const Task> tasks,
-                                const std::vector<ProductInput>& inputs);
+  absl::Status QuantizeFourBits(std::span<const Task> tasks, const std::vector<RowInput>& inputs);
   absl::StatusOr<quant::FourBitWeights> FourBits(const Task& task,
                                                  const quant::Hessian* hessian) const;
-  std::vector<ProductInput> InputsOf(const Task& task) const;
+  std::vector<RowInput> InputsOf(const Task& task) const;
+  absl::Status RoundWithFeedback(const std::vector<Task>& tasks,
+                                 std::vector<quant::QuantizedWeights>& weights);
+  bool WantsFeedback() const;
   bool WantsGptq() const;
   void Progress(size_t done, size_t count) const;
 

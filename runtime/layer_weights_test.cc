@@ -116,7 +116,7 @@ TEST(LayerWeights, ErrorFeedbackBeatsLeastSquaresBeatsTheWholeRange) {
   QuantizeOptions options = FourBits();
   options.four_bits.group = 96;
   const double gptq = Quantize(model, data, options).report.output_sqnr_db;
-  options.four_bits.compensation = QuantizeOptions::FourBits::Compensation::kNone;
+  options.compensation = QuantizeOptions::Compensation::kNone;
   const double least_squares = Quantize(model, data, options).report.output_sqnr_db;
   options.weight_algorithm = "min_max";
   const double min_max = Quantize(model, data, options).report.output_sqnr_db;
@@ -199,7 +199,7 @@ TEST(LayerWeights, DoNotDependOnThreads) {
 
 TEST(LayerWeights, WithoutSamplesThereIsNoFeedback) {
   QuantizeOptions options = FourBits();
-  options.four_bits.compensation = QuantizeOptions::FourBits::Compensation::kGptq;
+  options.compensation = QuantizeOptions::Compensation::kGptq;
   const QuantizedModel model = Quantize(Products(), {}, options);
   EXPECT_EQ(model.report.mode, "int4 dynamic");
   EXPECT_EQ(model.report.layers[0].precision, Precision::kInt4Dynamic);
@@ -426,6 +426,41 @@ TEST(CollectHessians, RowsOfImagesArePixelsThatAreRead) {
   ExpectHessian(hessians->at(0), rows);
 }
 
+TEST(CollectHessians, RowsOfGroupsAreWhatTheirWindowsCover) {
+  GraphBuilder builder;
+  const ValueId x = builder.Input("x", {1, 4, 3, 4});
+  const ValueId weights = builder.Constant("w", RandomFloats({2, 2, 3, 2}, 1));
+  builder.Output(builder.Apply("Conv", "c", {x, weights},
+                               {{"group", int64_t{2}},
+                                {"strides", std::vector<int64_t>{2, 1}},
+                                {"dilations", std::vector<int64_t>{1, 2}},
+                                {"pads", std::vector<int64_t>{1, 1, 1, 0}}}),
+                 "y");
+  const auto model = builder.Finish();
+  EXPECT_FALSE(ProductInputOf(model.graph, model.graph.Nodes()[0]).has_value());
+  const std::vector<RowInput> inputs = RowInputsOf(model.graph, model.graph.Nodes()[0]);
+  ASSERT_EQ(inputs.size(), 2u);
+  const Tensor image = RandomFloats({1, 4, 3, 4}, 2);
+  kernels::WeightCache cache;
+  const std::vector<std::vector<Tensor>> samples = {{image}};
+  const auto hessians = CollectHessians(model.graph, inputs, samples, cache, 1);
+  ASSERT_TRUE(hessians.ok()) << hessians.status();
+  for (const int group : {0, 1}) {
+    std::vector<std::vector<double>> rows;
+    for (const int top : {-1, 1}) {
+      for (const int left : {-1, 0, 1}) {
+        auto& row = rows.emplace_back();
+        for (int tap = 0; tap < 12; ++tap) {
+          const int c = group * 2 + tap / 6, h = top + tap % 6 / 2, w = left + tap % 2 * 2;
+          const bool inside = h >= 0 && h < 3 && w >= 0 && w < 4;
+          row.push_back(inside ? image.As<float>()[static_cast<size_t>(c * 12 + h * 4 + w)] : 0);
+        }
+      }
+    }
+    ExpectHessian(hessians->at(static_cast<size_t>(group)), rows);
+  }
+}
+
 TEST(CollectHessians, MostRowsAreLeftOutAndNumbersThatAreNotFiniteAreZero) {
   GraphBuilder builder;
   const ValueId x = builder.Input("x", {kUnknownDim, 16});
@@ -438,7 +473,7 @@ TEST(CollectHessians, MostRowsAreLeftOutAndNumbersThatAreNotFiniteAreZero) {
   std::vector<std::vector<Tensor>> samples = {{RandomFloats({9000, 16}, 3)}};
   const auto many = CollectHessians(model.graph, std::span(&*input, 1), samples, cache, 2);
   ASSERT_TRUE(many.ok()) << many.status();
-  EXPECT_EQ(many->at(0).rows(), 3000);  // every third
+  EXPECT_EQ(many->at(0).rows(), 1024);
   Tensor few = RandomFloats({3, 16}, 4);
   few.MutableAs<float>()[20] = INFINITY;
   few.MutableAs<float>()[21] = NAN;

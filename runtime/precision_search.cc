@@ -336,7 +336,20 @@ absl::StatusOr<SearchResult> SearchPrecisions(const std::vector<SearchLayer>& la
                                               const AccuracyValues& start,
                                               const SearchOptions& options,
                                               const MeasurePrecisions& measure) {
-  return Search(layers, start, options, measure).Run();
+  if (options.target_is_set || options.target.metric != AccuracyMetric::kSqnr) {
+    return Search(layers, start, options, measure).Run();
+  }
+  SearchOptions more = options;
+  more.target.value = std::max(options.target.value, kComfortableSqnr);
+  more.max_float_fraction = std::min(options.max_float_fraction, kCheapFloatFraction);
+  OCTET_ASSIGN_OR_RETURN(SearchResult cheap, Search(layers, start, more, measure).Run());
+  if (cheap.out_of_time || Holds(options.target, cheap.values)) return cheap;
+  more = options;
+  more.seconds -= cheap.seconds;
+  OCTET_ASSIGN_OR_RETURN(SearchResult found, Search(layers, start, more, measure).Run());
+  found.attempts += cheap.attempts;
+  found.seconds += cheap.seconds;
+  return found;
 }
 
 }  // namespace octet::runtime

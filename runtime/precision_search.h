@@ -30,8 +30,16 @@ struct SearchLayer {
   std::vector<quant::Precision> ladder;
 };
 
+// SQNR of a network's output from which on nobody sees a difference, in dB, and the share of the
+// multiply-accumulates that may leave int8 for it.
+inline constexpr double kComfortableSqnr = 25;
+inline constexpr double kCheapFloatFraction = 0.05;
+
 struct SearchOptions {
   AccuracyTarget target;
+  // Somebody asked for it. Else more SQNR is taken where it is cheap: kComfortableSqnr is aimed at
+  // within kCheapFloatFraction, and `target` only if that does not reach it.
+  bool target_is_set = true;
   // Share of the multiply-accumulates that may leave int8; bfloat16 counts as float.
   double max_float_fraction = 0.35;
   double seconds = 120;            // time budget; the last measurement may exceed it

@@ -84,6 +84,36 @@ TEST(SearchPrecisions, NothingMovesWhereTheTargetHolds) {
   EXPECT_EQ(result.attempts, 0);
 }
 
+// Layers 0 to 2 of 100 make most of the noise.
+TEST(SearchPrecisions, CheapAccuracyIsTakenWhereNobodyAsksForLess) {
+  std::vector<double> noise(100, 2e-5);
+  noise[0] = noise[1] = noise[2] = 1.5e-3;
+  FakeNetwork network(noise);
+  for (SearchLayer& layer : network.layers_) layer.ladder = {kInt8, kFloat};
+  SearchOptions options = Target(20);
+  EXPECT_EQ(CountOf(network.Search(options), kFloat), 0) << "21.9 dB are what was asked for";
+  options.target_is_set = false;
+  const SearchResult cheap = network.Search(options);
+  EXPECT_GE(cheap.values.sqnr_db, kComfortableSqnr);
+  EXPECT_GT(CountOf(cheap, kFloat), 0);
+  EXPECT_LE(CountOf(cheap, kFloat), 3);
+}
+
+TEST(SearchPrecisions, CheapAccuracyHasALimitAndTheTargetHasNot) {
+  FakeNetwork network(std::vector<double>(100, 9e-5));  // 20.5 dB, each layer as bad as the others
+  for (SearchLayer& layer : network.layers_) layer.ladder = {kInt8, kFloat};
+  SearchOptions options = Target(20);
+  options.target_is_set = false;
+  const SearchResult within = network.Search(options);
+  EXPECT_LE(CountOf(within, kFloat), 5) << "25 dB would cost 65 layers";
+  EXPECT_GE(within.values.sqnr_db, 20);
+  options.target.value = 21.5;  // 20.5 dB are 9e-3, 21.5 dB 7.1e-3: 22 layers less
+  const SearchResult beyond = network.Search(options);
+  EXPECT_GE(beyond.values.sqnr_db, 21.5);
+  EXPECT_LE(CountOf(beyond, kFloat), 25);
+  EXPECT_GT(beyond.attempts, within.attempts);
+}
+
 TEST(SearchPrecisions, FindsTheOneLayerInFewMeasurements) {
   for (const size_t bad : {0u, 41u, 99u}) {
     std::vector<double> noise(100, 1e-6);

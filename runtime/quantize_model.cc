@@ -214,6 +214,7 @@ class ModelQuantizer {
     }
     if (!MayMove()) return absl::OkStatus();
     const SearchOptions search{.target = options_.accuracy,
+                               .target_is_set = options_.target_is_set,
                                .max_float_fraction = options_.max_float_fraction,
                                .seconds = options_.search_seconds,
                                .progress = options_.progress};

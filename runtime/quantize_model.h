@@ -44,16 +44,16 @@ struct QuantizeOptions {
     int64_t group = 128;
     std::string codebook;
     bool one_table = false;
-    double damping = 0.01;
-    // Error feedback (GPTQ) for matrix products; both take it where there are samples, and kGptq
-    // warns where there are none.
-    enum class Compensation : uint8_t { kNone, kGptq, kAuto };
-    Compensation compensation = Compensation::kAuto;
     // Weights of matrix products stay in 4 bits in memory, and are expanded each time they are
     // read; those of convolutions are expanded when they are loaded all the same.
     bool expand_at_run = false;
   } four_bits;
-  int threads = 1;  // for the weights; what comes out does not depend on it
+  // Error feedback (GPTQ) in rounding weights, in 8 bits compensate_rounding.h; both take it where
+  // there are samples, and kGptq warns where there are none.
+  enum class Compensation : uint8_t { kNone, kGptq, kAuto };
+  Compensation compensation = Compensation::kAuto;
+  double damping = 0.01;  // of it
+  int threads = 1;        // for the weights; what comes out does not depend on it
   // Weight codes up to 127, or up to 63 where the CPU's 8-bit products saturate.
   enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
   WeightRange weight_range = WeightRange::kAuto;

@@ -136,8 +136,9 @@ const Fields<WeightQuantizationConfig>& WeightQuantizationFields() {
           Choice<ErrorCompensation>({{"auto", ErrorCompensation::kAuto},
                                      {"none", ErrorCompensation::kNone},
                                      {"gptq", ErrorCompensation::kGptq}}),
-          "4 bits: what rounding one weight costs is made up for by those not yet rounded, by the "
-          "inputs seen in calibration; auto does so where there is calibration data."),
+          "What rounding one weight costs is made up for by those not yet rounded, by the inputs "
+          "seen in calibration: in 4 bits, and in 8 bits where a weight meets at most 640 inputs. "
+          "auto does so where there is calibration data."),
       Value(
           "expand", &W::expand,
           Choice<WeightExpansion>(

@@ -127,7 +127,6 @@ constexpr int kMostThreads = 4;
 
 void SetWeights(const QuantizationConfig& config, runtime::QuantizeOptions& options) {
   using Granularity = WeightGranularityConfig::Kind;
-  using Compensation = runtime::QuantizeOptions::FourBits::Compensation;
   const WeightQuantizationConfig& weights = config.weights;
   options.threads =
       config.budget.threads > 0 ? config.budget.threads : std::min(UsableCores(), kMostThreads);
@@ -146,11 +145,6 @@ void SetWeights(const QuantizationConfig& config, runtime::QuantizeOptions& opti
     four_bits.group = 0;
   }
   four_bits.expand_at_run = weights.expand == WeightExpansion::kRun;
-  four_bits.damping = config.algorithm_params.gptq.damping;
-  four_bits.compensation =
-      weights.error_compensation == ErrorCompensation::kGptq   ? Compensation::kGptq
-      : weights.error_compensation == ErrorCompensation::kNone ? Compensation::kNone
-                                                               : Compensation::kAuto;
 }
 
 runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
@@ -159,6 +153,12 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   if (config.activations.algorithm != "auto") {
     options.activation_algorithms = {EstimatorName(config.activations.algorithm)};
   }
+  using Compensation = runtime::QuantizeOptions::Compensation;
+  const ErrorCompensation compensation = config.weights.error_compensation;
+  options.compensation = compensation == ErrorCompensation::kGptq   ? Compensation::kGptq
+                         : compensation == ErrorCompensation::kNone ? Compensation::kNone
+                                                                    : Compensation::kAuto;
+  options.damping = config.algorithm_params.gptq.damping;
   using Timing = runtime::QuantizeOptions::Timing;
   options.timing = config.activations.timing == ActivationTiming::kStatic    ? Timing::kStatic
                    : config.activations.timing == ActivationTiming::kDynamic ? Timing::kDynamic

@@ -42,7 +42,7 @@ struct Arguments {
 absl::StatusOr<size_t> ParseWeights(const std::string& word, const std::string& value,
                                     runtime::QuantizeOptions& options) {
   if (word == "--no-gptq") {
-    options.four_bits.compensation = runtime::QuantizeOptions::FourBits::Compensation::kNone;
+    options.compensation = runtime::QuantizeOptions::Compensation::kNone;
     return 1;
   }
   if (word == "--expand-run") {
@@ -69,6 +69,7 @@ absl::StatusOr<Arguments> Parse(const std::vector<std::string>& words) {
   std::vector<std::string> paths;
   for (size_t i = 0; i < words.size(); ++i) {
     runtime::LoadOptions& options = arguments.options;
+    options.quantization.target_is_set = false;
     const std::string value = i + 1 < words.size() ? words[i + 1] : "";
     OCTET_ASSIGN_OR_RETURN(const size_t taken, ParseWeights(words[i], value, options.quantization));
     if (taken > 0) {
@@ -76,7 +77,6 @@ absl::StatusOr<Arguments> Parse(const std::vector<std::string>& words) {
     } else if (words[i] == "--int4") {
       options.mode = runtime::Mode::kInt4;
       options.samples_required = true;
-      options.quantization.target_is_set = false;
     } else if (words[i] == "--int8") {
       options.mode = runtime::Mode::kInt8;
       options.samples_required = true;

@@ -1,0 +1,130 @@
+#include "runtime/compensate_rounding.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "quant/gptq.h"
+#include "quant/measures.h"
+#include "quant/selection.h"
+#include "quant/weight_rows.h"
+#include "runtime/layer_inputs.h"
+#include "runtime/parallel.h"
+
+namespace octet::runtime {
+namespace {
+
+constexpr int64_t kMostHessianBytes = int64_t{256} << 20;
+constexpr size_t kMostSamples = 16;
+
+// Of all samples, some that are evenly spaced.
+std::vector<std::vector<Tensor>> Some(Samples samples) {
+  const size_t count = std::min(samples.size(), kMostSamples);
+  std::vector<std::vector<Tensor>> some;
+  some.reserve(count);
+  for (size_t i = 0; i < count; ++i) some.push_back(samples[i * samples.size() / count]);
+  return some;
+}
+
+quant::WeightRows Part(const quant::WeightRows& all, int64_t first, int64_t rows) {
+  const auto begin = all.values.begin() + first * all.columns;
+  return {rows, all.columns, {begin, begin + rows * all.columns}};
+}
+
+// What the weights are as quantized, against what they were.
+void MeasureAnew(const quant::WeightRows& exact, std::span<const int8_t> codes,
+                 quant::QuantizedWeights& weights) {
+  const std::vector<float>& scales = weights.params.scales;
+  std::vector<float> values(codes.size());
+  const auto columns = static_cast<size_t>(exact.columns);
+  for (size_t i = 0; i < codes.size(); ++i) {
+    values[i] = scales[scales.size() == 1 ? 0 : i / columns] * static_cast<float>(codes[i]);
+  }
+  weights.sqnr_db = quant::Sqnr(exact.values, values);
+  const size_t length = codes.size() / scales.size();
+  for (size_t i = 0; i < scales.size(); ++i) {
+    weights.channel_sqnr_db[i] =
+        static_cast<float>(quant::Sqnr(std::span(exact.values).subspan(i * length, length),
+                                       std::span(values).subspan(i * length, length)));
+  }
+}
+
+// `hessians` are of the groups of its output channels, in order.
+absl::Status Round(const graph::Graph& graph, const RoundedLayer& layer,
+                   std::span<const quant::Hessian> hessians, const RoundingOptions& options) {
+  const graph::Node& node = graph.node(layer.layer);
+  const Tensor& weight = *graph.value(node.inputs[1]).constant;
+  const int axis = quant::WeightAxis(node, weight.shape());
+  OCTET_ASSIGN_OR_RETURN(const quant::WeightRows exact, quant::RowsOf(weight.view(), axis));
+  const std::span<const float> scales = layer.weights->params.scales;
+  const int64_t rows = exact.rows / static_cast<int64_t>(hessians.size());
+  std::vector<int8_t> codes;
+  for (size_t group = 0; group < hessians.size(); ++group) {
+    const int64_t first = static_cast<int64_t>(group) * rows;
+    const auto of_group =
+        scales.size() == 1 ? scales
+                           : scales.subspan(static_cast<size_t>(first), static_cast<size_t>(rows));
+    OCTET_ASSIGN_OR_RETURN(const auto rounded, quant::RoundWithFeedback(
+                                                   Part(exact, first, rows), of_group, options.grid,
+                                                   hessians[group], options.damping));
+    if (!rounded) return absl::OkStatus();
+    codes.insert(codes.end(), rounded->begin(), rounded->end());
+  }
+  OCTET_ASSIGN_OR_RETURN(layer.weights->codes, quant::CodesLike(weight.shape(), axis, codes));
+  MeasureAnew(exact, codes, *layer.weights);
+  layer.weights->feedback = true;
+  return absl::OkStatus();
+}
+
+// A layer, and what it reads.
+struct Reader {
+  RoundedLayer layer;
+  std::vector<RowInput> inputs;  // by group
+};
+
+absl::Status RoundAll(const graph::Graph& graph, std::span<const Reader> readers,
+                      const std::vector<RowInput>& inputs, const RoundingOptions& options,
+                      Samples samples, kernels::WeightCache& floats) {
+  OCTET_ASSIGN_OR_RETURN(const std::vector<quant::Hessian> hessians,
+                         CollectHessians(graph, inputs, samples, floats, options.threads));
+  return ParallelFor(options.threads, readers.size(), [&](size_t i) {
+    // Groups of one layer are neighbours.
+    const auto first = std::lower_bound(inputs.begin(), inputs.end(), readers[i].inputs[0]);
+    const auto of_layer = std::span(hessians).subspan(static_cast<size_t>(first - inputs.begin()),
+                                                      readers[i].inputs.size());
+    return Round(graph, readers[i].layer, of_layer, options);
+  });
+}
+
+}  // namespace
+
+absl::Status CompensateRounding(const graph::Graph& graph, std::span<const RoundedLayer> layers,
+                                const RoundingOptions& options, Samples samples,
+                                kernels::WeightCache& floats) {
+  const std::vector<std::vector<Tensor>> some = Some(samples);
+  std::vector<Reader> readers;
+  std::vector<RowInput> inputs;
+  const auto finish = [&]() -> absl::Status {
+    if (readers.empty()) return absl::OkStatus();
+    OCTET_RETURN_IF_ERROR(RoundAll(graph, readers, inputs, options, some, floats));
+    readers.clear();
+    inputs.clear();
+    return absl::OkStatus();
+  };
+  for (const RoundedLayer& layer : layers) {
+    std::vector<RowInput> read = RowInputsOf(graph, layer.layer);
+    if (read.empty() || read[0].columns > options.most_columns) continue;
+    std::vector<RowInput> more = Union(inputs, read);
+    if (!readers.empty() && HessianBytes(more) > kMostHessianBytes) {
+      OCTET_RETURN_IF_ERROR(finish());
+      more = Union({}, read);
+    }
+    inputs = std::move(more);
+    readers.push_back({layer, std::move(read)});
+  }
+  return finish();
+}
+
+}  // namespace octet::runtime

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,32 +109,19 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return data["image"], data["label"]
 
 
-@pytest.fixture(scope="module")
-def int8_server(tmp_path_factory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("int8")
-    with serve(folder, f"model_repository: {ROOT}/examples/models\n"
-                       "quantization: {mode: int8}") as server:
-        yield server
+def server_of(quantization: str) -> Callable[[pytest.TempPathFactory], Iterator[Server]]:
+    """A fixture: a server of the examples with these settings, one for each test module."""
+    @pytest.fixture(scope="module")
+    def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+        with serve(tmp_path_factory.mktemp("server"),
+                   f"model_repository: {ROOT}/examples/models\n"
+                   f"quantization: {quantization}") as running:
+            yield running
+    return server
 
 
-@pytest.fixture(scope="module")
-def dynamic_server(tmp_path_factory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("dynamic")
-    with serve(folder, f"model_repository: {ROOT}/examples/models\n"
-                       "quantization: {mode: int8, calibration: {source: dynamic}}") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def bf16_server(tmp_path_factory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("bf16")
-    with serve(folder, f"model_repository: {ROOT}/examples/models\n"
-                       "quantization: {mode: bf16}") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def float_server(tmp_path_factory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("fp32")
-    with serve(folder, f"model_repository: {ROOT}/examples/models") as server:
-        yield server
+float_server = server_of("{mode: fp32}")
+bf16_server = server_of("{mode: bf16}")
+int8_server = server_of("{mode: int8}")
+dynamic_server = server_of("{mode: int8, calibration: {source: dynamic}}")
+int4_server = server_of("{mode: int4}")

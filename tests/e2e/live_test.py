@@ -18,7 +18,7 @@ from conftest import ROOT, Server, digits_input, serve
 CLIENTS = 8
 SECONDS = 60  # the longest that a change may take, on a machine that has other things to do
 # Float sums depend on the size of the batch; where they are rounded to bfloat16, it shows.
-TOLERANCE = {"fp32": 1e-4, "int8": 1e-4, "bf16": 0.1}
+TOLERANCE = {"fp32": 1e-4, "int8": 1e-4, "int4": 1e-4, "bf16": 0.1}
 RELOADS = "octet_config_reload_total"
 
 
@@ -108,11 +108,13 @@ def answers_of(server: Server, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def answers(int8_server, bf16_server, float_server, digits) -> dict[str, np.ndarray]:
-    servers = (float_server, int8_server, bf16_server)
+def answers(int8_server, int4_server, bf16_server, float_server,
+            digits) -> dict[str, np.ndarray]:
+    servers = (float_server, int8_server, int4_server, bf16_server)
     found = {mode_of(server): answers_of(server, digits[0]) for server in servers}
-    difference = np.abs(found["int8"] - found["fp32"]).max()
-    assert difference > 100 * TOLERANCE["fp32"], "the modes can be told apart"
+    for one, other in (("int8", "fp32"), ("int4", "int8")):
+        difference = np.abs(found[one] - found[other]).max()
+        assert difference > 100 * TOLERANCE["fp32"], "the modes can be told apart"
     return found
 
 
@@ -146,7 +148,7 @@ class ConfigMap:
 
 @pytest.mark.parametrize("volume", [PlainFile, ConfigMap])
 def test_no_request_notices_a_change_of_mode(tmp_path, volume, answers, bf16_server, digits):
-    changed = ("bf16", "fp32", "int8")
+    changed = ("bf16", "fp32", "int4", "int8")
     config = volume(tmp_path)
     config.write(yaml_of("int8") + ADDRESS)
     with serve(tmp_path, None, file=config.file) as server:

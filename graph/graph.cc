@@ -82,6 +82,21 @@ std::vector<NodeId> Graph::NodesOfType(absl::string_view op) const {
   return ids;
 }
 
+namespace {
+
+absl::Status CycleError(const Graph& graph, const std::vector<int>& missing) {
+  std::vector<std::string> stuck;
+  for (const NodeId id : graph.Nodes()) {
+    if (missing[static_cast<size_t>(id)] == 0) continue;
+    stuck.push_back(graph.node(id).name);
+    if (stuck.size() == 5) break;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("the graph has a cycle through or before: ", absl::StrJoin(stuck, ", ")));
+}
+
+}  // namespace
+
 absl::StatusOr<std::vector<NodeId>> Graph::TopologicalOrder() const {
   std::vector<int> missing(nodes_.size(), 0);  // inputs whose producer has not been placed
   std::deque<NodeId> ready;
@@ -106,12 +121,7 @@ absl::StatusOr<std::vector<NodeId>> Graph::TopologicalOrder() const {
     }
   }
   if (order.size() == live.size()) return order;
-  std::vector<std::string> stuck;
-  for (const NodeId id : live) {
-    if (missing[static_cast<size_t>(id)] > 0 && stuck.size() < 5) stuck.push_back(node(id).name);
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("the graph has a cycle through or before: ", absl::StrJoin(stuck, ", ")));
+  return CycleError(*this, missing);
 }
 
 bool Graph::IsGraphOutput(ValueId id) const {

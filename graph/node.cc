@@ -10,7 +10,7 @@ const T* Find(const Node& node, absl::string_view key) {
 }
 
 template <typename T>
-T FindOr(const Node& node, absl::string_view key, T fallback) {
+T FindOr(const Node& node, absl::string_view key, const T& fallback) {
   const T* found = Find<T>(node, key);
   return found == nullptr ? fallback : *found;
 }

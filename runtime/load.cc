@@ -181,7 +181,7 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationD
 
 // Compiles and pins the plans of the batch sizes, and forgets the weights that they do not use.
 absl::Status CompileBatchSizes(std::span<const Shape> example_shapes, const LoadOptions& options,
-                               ServedModelParts& parts) {
+                               std::optional<QuantizeReport>& report, ServedModelParts& parts) {
   int64_t rows_per_run = options.rows_per_run;
   if (!parts.batchable) {
     rows_per_run = 0;
@@ -203,6 +203,7 @@ absl::Status CompileBatchSizes(std::span<const Shape> example_shapes, const Load
                         : std::vector<Shape>(example_shapes.begin(), example_shapes.end());
     OCTET_ASSIGN_OR_RETURN(const auto plan, parts.plans->Pin(shapes, runs.max_runs));
     parts.summary.kernels = DescribeInt8Kernels(plan->program);
+    if (report) FillKernels(plan->program, *report);
   }
   parts.plans->ReleaseWeights();
   parts.plans->KeepPinned();
@@ -288,6 +289,7 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
   // Plans that come later may want a weight in another form than those of today.
   LoadOptions again = options;
   again.progress = nullptr;
+  again.report = nullptr;
   again.self_check = false;
   again.cache = {};
   if (model.quantization) again.quantization.decided = DecisionsOf(*model.quantization);
@@ -296,8 +298,10 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
   const auto rebuild = [path, again] { return PrepareAgain(path, again); };
   parts.plans =
       std::make_unique<ModelPlans>(std::move(model.graph), rebuild, std::move(model.weights));
-  const absl::Status compiled = CompileBatchSizes(model.example_shapes, options, parts);
+  const absl::Status compiled =
+      CompileBatchSizes(model.example_shapes, options, model.quantization, parts);
   if (!compiled.ok()) return Annotate(compiled, path);
+  if (options.report && model.quantization) options.report(*model.quantization);
   parts.summary.load_seconds = SecondsSince(start);
   return MakeServedModel(std::move(parts));
 }

@@ -74,6 +74,8 @@ struct LoadOptions {
   std::optional<Earlier> earlier;
 
   ProgressFunction progress;
+  // Called once, from the loading thread, when a quantized model is compiled.
+  std::function<void(const QuantizeReport&)> report;
 };
 
 // A graph ready to be compiled, and what is known of the model it came from.

@@ -27,38 +27,49 @@ bool HasFoldableBias(const Graph& graph, const Node& node, int64_t channels) {
 
 }  // namespace
 
+std::optional<WeightChannels> WeightChannels::OfConvolution(const Node& node,
+                                                            const Tensor& weight) {
+  const Shape& shape = weight.shape();
+  const int64_t groups = node.Int("group", 1);
+  if (shape.size() < 3 || groups < 1 || shape[0] % groups != 0) return std::nullopt;
+  const int64_t taps = weight.size() / (shape[0] * shape[1]);
+  const int64_t rows = shape[0] / groups, columns = shape[1];
+  const Place row{taps * columns, rows, rows}, column{taps, columns, columns};
+  const bool transposed = node.op == "ConvTranspose";
+  WeightChannels result;
+  result.group_stride_ = rows * columns * taps;
+  result.output_ = transposed ? column : row;
+  result.input_ = transposed ? row : column;
+  result.outputs_ = transposed ? columns * groups : shape[0];
+  result.inputs_ = transposed ? shape[0] : columns * groups;
+  result.result_from_end_ = shape.size() - 2;
+  result.source_from_end_ = shape.size() - 2;
+  return result;
+}
+
+std::optional<WeightChannels> WeightChannels::OfProduct(const Node& node, const Tensor& weight) {
+  const Shape& shape = weight.shape();
+  if (shape.size() != 2) return std::nullopt;
+  const bool transposed = node.op == "Gemm" && node.Int("transB", 0) != 0;
+  const Place row{shape[1], shape[0]}, column{1, shape[1]};
+  WeightChannels result;
+  result.group_stride_ = weight.size();
+  result.output_ = transposed ? row : column;
+  result.input_ = transposed ? column : row;
+  result.outputs_ = result.output_.size;
+  result.inputs_ = result.input_.size;
+  if (node.op == "MatMul" || node.Int("transA", 0) == 0) result.source_from_end_ = 0;
+  return result;
+}
+
 std::optional<WeightChannels> WeightChannels::Of(const Graph& graph, const Node& node) {
   if (!IsLinear(node) || !IsFloat(graph, node.inputs[0])) return std::nullopt;
   const Tensor* weight = FloatConstant(graph, node.inputs[kWeight]);
   if (weight == nullptr || weight->size() == 0) return std::nullopt;
-  const Shape& shape = weight->shape();
-  WeightChannels result;
-  if (node.op == "Conv" || node.op == "ConvTranspose") {
-    const int64_t groups = node.Int("group", 1);
-    if (shape.size() < 3 || groups < 1 || shape[0] % groups != 0) return std::nullopt;
-    const int64_t taps = weight->size() / (shape[0] * shape[1]);
-    const int64_t rows = shape[0] / groups, columns = shape[1];
-    const Place row{taps * columns, rows, rows}, column{taps, columns, columns};
-    result.group_stride_ = rows * columns * taps;
-    const bool transposed = node.op == "ConvTranspose";
-    result.output_ = transposed ? column : row;
-    result.input_ = transposed ? row : column;
-    result.outputs_ = transposed ? columns * groups : shape[0];
-    result.inputs_ = transposed ? shape[0] : columns * groups;
-    result.result_from_end_ = shape.size() - 2;
-    result.source_from_end_ = shape.size() - 2;
-  } else {
-    if (shape.size() != 2) return std::nullopt;
-    const bool transposed = node.op == "Gemm" && node.Int("transB", 0) != 0;
-    const Place row{shape[1], shape[0]}, column{1, shape[1]};
-    result.group_stride_ = weight->size();
-    result.output_ = transposed ? row : column;
-    result.input_ = transposed ? column : row;
-    result.outputs_ = result.output_.size;
-    result.inputs_ = result.input_.size;
-    if (node.op == "MatMul" || node.Int("transA", 0) == 0) result.source_from_end_ = 0;
-  }
-  if (!HasFoldableBias(graph, node, result.outputs_)) return std::nullopt;
+  const bool convolution = node.op == "Conv" || node.op == "ConvTranspose";
+  const std::optional<WeightChannels> result =
+      convolution ? OfConvolution(node, *weight) : OfProduct(node, *weight);
+  if (!result || !HasFoldableBias(graph, node, result->outputs_)) return std::nullopt;
   return result;
 }
 

@@ -34,6 +34,8 @@ class WeightChannels {
   struct Place {
     int64_t stride = 1, size = 1, per_group = 0;
   };
+  static std::optional<WeightChannels> OfConvolution(const Node& node, const Tensor& weight);
+  static std::optional<WeightChannels> OfProduct(const Node& node, const Tensor& weight);
   int64_t Index(int64_t element, const Place& place) const {
     return element / place.stride % place.size + element / group_stride_ * place.per_group;
   }

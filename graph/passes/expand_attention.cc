@@ -57,7 +57,7 @@ absl::StatusOr<ValueId> MaskPenalty(Expansion& e, size_t input, ValueId keys, fl
   const int64_t batch = e.shape(0)[0];
   const ValueId limits = e.Apply("Cast", {mask}, {{"to", kToInt64}});
   const ValueId positions = PositionsOf(e, keys);
-  const bool has_starts = batch != kUnknownDim && batch > 0 && shape[0] == 2 * batch;
+  const bool has_starts = batch > 0 && shape[0] == 2 * batch;
   const auto part = [&](int64_t begin, int64_t end) {
     return e.Unsqueezed(e.Apply("Slice", {limits, e.Ints({begin}), e.Ints({end})}), {1});
   };

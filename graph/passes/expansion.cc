@@ -20,6 +20,7 @@ ValueId Expansion::Apply(absl::string_view op, std::vector<ValueId> inputs, Attr
 std::vector<ValueId> Expansion::ApplySplit(ValueId value, int64_t axis,
                                            std::vector<int64_t> sizes) {
   std::vector<ValueId> parts;
+  parts.reserve(sizes.size());
   for (size_t i = 0; i < sizes.size(); ++i) {
     parts.push_back(graph_.AddValue(absl::StrCat(node_.name, "/part", i)));
   }

@@ -37,31 +37,42 @@ Polynomial Sum(const Polynomial& a, const Polynomial& b, double factor) {
   return result;
 }
 
+std::optional<Polynomial> Read(const Graph& graph, ValueId x, ValueId value, int depth);
+
+// Of a node that divides by a number, or raises to its power.
+std::optional<Polynomial> ReadWithNumber(const Graph& graph, ValueId x, const Node& node,
+                                         int depth) {
+  const std::optional<float> scalar = ScalarOf(graph, node.inputs[1]);
+  const bool power = node.op == "Pow";
+  if (!scalar || (!power && (node.op != "Div" || *scalar == 0))) return std::nullopt;
+  const std::optional<Polynomial> base = Read(graph, x, node.inputs[0], depth - 1);
+  if (!base) return std::nullopt;
+  return power ? Power(*base, *scalar) : Product(*base, {1.0 / *scalar});
+}
+
+// Of a node that is Add, Sub or Mul.
+std::optional<Polynomial> ReadOperands(const Graph& graph, ValueId x, const Node& node, int depth) {
+  const std::optional<Polynomial> a = Read(graph, x, node.inputs[0], depth - 1);
+  const std::optional<Polynomial> b = a ? Read(graph, x, node.inputs[1], depth - 1) : std::nullopt;
+  if (!b) return std::nullopt;
+  return node.op == "Mul" ? Product(*a, *b) : Sum(*a, *b, node.op == "Add" ? 1 : -1);
+}
+
 std::optional<Polynomial> Read(const Graph& graph, ValueId x, ValueId value, int depth) {
   if (value == x) return Polynomial{0, 1, 0, 0};
   if (const std::optional<float> scalar = ScalarOf(graph, value)) return Polynomial{*scalar};
   if (depth == 0 || value == kNoValue || !graph.value(value).producer) return std::nullopt;
   const Node& node = graph.node(*graph.value(value).producer);
   if (!node.fused.empty() || !node.HasInput(0)) return std::nullopt;
-  const auto operand = [&](size_t i) { return Read(graph, x, node.inputs[i], depth - 1); };
   if (node.op == "Neg") {
-    const auto a = operand(0);
+    const std::optional<Polynomial> a = Read(graph, x, node.inputs[0], depth - 1);
     return a ? std::optional(Sum({}, *a, -1)) : std::nullopt;
   }
   if (node.inputs.size() != 2 || !node.HasInput(1)) return std::nullopt;
-  const bool sum = node.op == "Add", difference = node.op == "Sub";
-  if (sum || difference || node.op == "Mul") {
-    const auto a = operand(0);
-    const auto b = a ? operand(1) : std::nullopt;
-    if (!b) return std::nullopt;
-    return sum || difference ? Sum(*a, *b, sum ? 1 : -1) : Product(*a, *b);
+  if (node.op == "Add" || node.op == "Sub" || node.op == "Mul") {
+    return ReadOperands(graph, x, node, depth);
   }
-  const std::optional<float> scalar = ScalarOf(graph, node.inputs[1]);
-  if (!scalar || (node.op != "Div" && node.op != "Pow")) return std::nullopt;
-  if (node.op == "Div" && *scalar == 0) return std::nullopt;
-  const auto a = operand(0);
-  if (!a) return std::nullopt;
-  return node.op == "Pow" ? Power(*a, *scalar) : Product(*a, {1.0 / *scalar});
+  return ReadWithNumber(graph, x, node, depth);
 }
 
 }  // namespace

@@ -121,6 +121,11 @@ struct ShadowConfig {
   double sample_rate = 0;
 };
 
+struct ReportConfig {
+  std::string path;  // empty: none is written
+  bool histograms = false;
+};
+
 struct BudgetConfig {
   double seconds = 120;
   int threads = 0;  // 0: chosen for this machine
@@ -187,6 +192,7 @@ struct QuantizationConfig {
   BudgetConfig budget;
   CacheConfig cache;
   ShadowConfig shadow;
+  ReportConfig report;
   NotANumberPolicy on_nan = NotANumberPolicy::kError;
   bool strict = false;
   std::vector<LayerRule> layers;  // the first rule that matches wins

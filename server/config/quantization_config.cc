@@ -183,6 +183,18 @@ const Fields<ShadowConfig>& ShadowFields() {
   return *kFields;
 }
 
+const Fields<ReportConfig>& ReportFields() {
+  static const auto* const kFields = new Fields<ReportConfig>{
+      Value("path", &ReportConfig::path, Path("the path of a folder"),
+            "Folder in which NAME/VERSION/report.txt, .json and .html are written whenever a model "
+            "is quantized; none: no report is written."),
+      Value("histograms", &ReportConfig::histograms, Boolean(),
+            "With what each layer reads and how every algorithm would have quantized it. Takes "
+            "longer than quantizing; a start from a .qpack file has none."),
+  };
+  return *kFields;
+}
+
 const Fields<CacheConfig>& CacheFields() {
   static const auto* const kFields = new Fields<CacheConfig>{
       Value("dir", &CacheConfig::dir, Path("the path of a folder"),
@@ -308,6 +320,8 @@ const Fields<QuantizationConfig>& QuantizationFields() {
               "Files that save a later start from quantizing again."),
       Section("shadow", &Q::shadow, ShadowFields(),
               "Accuracy while serving, in the metrics octet_model_shadow_*."),
+      Section("report", &Q::report, ReportFields(),
+              "What quantization has done to each layer, as `octet quantize --report` writes it."),
       Value("on_nan", &Q::on_nan,
             Choice<NotANumberPolicy>(
                 {{"error", NotANumberPolicy::kError}, {"zero", NotANumberPolicy::kZero}}),

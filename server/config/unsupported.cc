@@ -58,7 +58,8 @@ const std::vector<std::string>& UnsupportedSettings() {
       "quantization.mixed_precision.policy",
       "quantization.budget.memory_mb",
       "quantization.override_embedded",
-      "quantization.report",
+      "quantization.report.formats",
+      "quantization.report.per_layer",
   };
   return *kSettings;
 }

@@ -1,5 +1,6 @@
 #include "server/engine/model_loader.h"
 
+#include <filesystem>
 #include <string>
 #include <utility>
 
@@ -8,7 +9,9 @@
 #include "absl/time/time.h"
 #include "base/status.h"
 #include "server/engine/load_options.h"
+#include "server/engine/report_files.h"
 #include "server/engine/shadow_model.h"
+#include "server/engine/stage_times.h"
 #include "server/log.h"
 
 namespace octet::server {
@@ -22,12 +25,29 @@ void LogWarnings(const ModelSource& source, const runtime::CompiledModel& model)
   }
 }
 
+// Where quantization.report says. What is wrong with that is no reason not to serve.
+void WriteReport(const ModelSource& source, const QuantizationConfig& settings, StageTimes& times,
+                 const runtime::QuantizeReport& report) {
+  runtime::ReportContext context;
+  context.stage_seconds = times.Seconds(absl::Now());
+  const std::filesystem::path folder =
+      std::filesystem::path(settings.report.path) / source.name / absl::StrCat(source.version);
+  absl::Status status = Describe(source.file.string(), settings, context);
+  if (status.ok()) status = WriteReports(folder.string(), report, context);
+  if (status.ok()) return;
+  LogWarning("quantization.report: the report cannot be written",
+             {{"model", source.name},
+              {"version", source.version},
+              {"reason", std::string(status.message())}});
+}
+
 // With the float32 original beside it. What is wrong with that is no reason not to serve.
 std::shared_ptr<const runtime::CompiledModel> Shadowed(
     const ModelSource& source, std::shared_ptr<const runtime::CompiledModel> model,
     runtime::LoadOptions options, double sample_rate) {
   options.mode = runtime::Mode::kFloat32;
   options.max_batch_size = 1;
+  options.report = nullptr;
   const auto float32 = runtime::LoadModel(source.file.string(), options);
   if (float32.ok()) return WithShadow(std::move(model), *float32, sample_rate);
   LogWarning("no request is compared with float32, which cannot be loaded",
@@ -46,11 +66,19 @@ ModelLoader MakeModelLoader(const Config& config) {
     runtime::LoadOptions options =
         ToLoadOptions(settings, ResolveExecution(settings.execution).threads_per_stream);
     options.cache = ToPackCache(settings.quantization);
+    StageTimes times;
+    if (!settings.quantization.report.path.empty()) {
+      options.quantization.details = settings.quantization.report.histograms;
+      options.report = [&](const runtime::QuantizeReport& report) {
+        WriteReport(source, settings.quantization, times, report);
+      };
+    }
     absl::Time next_line = absl::Now() + kBetweenLines;
     options.progress = [&](absl::string_view stage, const std::string& detail) {
       if (progress) progress(absl::StrCat(stage, ": ", detail));
       // A load that takes long shows that it goes on; every step is for those who look closely.
       const absl::Time now = absl::Now();
+      times.Tell(stage, now);
       const auto log = now >= next_line ? LogInfo : LogDebug;
       if (now >= next_line) next_line = now + kBetweenLines;
       log(absl::StrCat("loading: ", stage),

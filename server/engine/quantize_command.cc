@@ -1,24 +1,20 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "base/file.h"
-#include "base/sha256.h"
 #include "base/status.h"
 #include "quant/range_estimator.h"
 #include "runtime/algorithm_table.h"
 #include "runtime/quantize_report.h"
 #include "server/commands/quantize.h"
-#include "server/config/quantization_yaml.h"
 #include "server/engine/load_options.h"
 #include "server/engine/plan_report.h"
+#include "server/engine/report_files.h"
 #include "server/engine/stage_times.h"
-#include "server/report/report_page.h"
 
 namespace octet::server {
 namespace {
@@ -59,18 +55,6 @@ class Progress {
   size_t peak_ = 0;
 };
 
-absl::Status Describe(const QuantizeOptions& options, runtime::ReportContext& context) {
-  const std::string& path = options.model.path;
-  OCTET_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
-  context.model_sha256 = Hex(Sha256Of(file.bytes()));
-  context.model_path = path;
-  context.model_bytes = file.bytes().size();
-  context.tool_version = OCTET_VERSION;
-  context.cores = UsableCores();
-  context.configuration = QuantizationYaml(options.model.settings.quantization);
-  return absl::OkStatus();
-}
-
 std::vector<std::string> OtherAlgorithms(const std::vector<std::string>& algorithms) {
   std::vector<std::string> others;
   for (const quant::RangeEstimator& estimator : quant::RangeEstimators()) {
@@ -79,20 +63,6 @@ std::vector<std::string> OtherAlgorithms(const std::vector<std::string>& algorit
     }
   }
   return others;
-}
-
-absl::Status WriteReports(const std::string& folder, const runtime::QuantizeReport& report,
-                          const runtime::ReportContext& context) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("--report: cannot create ", folder, ": ", error.message()));
-  }
-  const std::string json = runtime::ReportJson(report, context);
-  OCTET_RETURN_IF_ERROR(WriteFile(folder + "/report.json", json));
-  OCTET_RETURN_IF_ERROR(WriteFile(folder + "/report.txt", runtime::ReportText(report)));
-  return WriteFile(folder + "/report.html", ReportPage(json));
 }
 
 }  // namespace
@@ -135,8 +105,9 @@ absl::Status Quantize(const QuantizeOptions& options, Console& console) {
         absl::StrCat("--output: ", options.output, " could not be written"));
   }
   if (options.report_folder.empty()) return absl::OkStatus();
-  OCTET_RETURN_IF_ERROR(Describe(options, context));
-  return WriteReports(options.report_folder, report, context);
+  OCTET_RETURN_IF_ERROR(Describe(options.model.path, options.model.settings.quantization, context));
+  const absl::Status written = WriteReports(options.report_folder, report, context);
+  return written.ok() ? written : Annotate(written, "--report");
 }
 
 }  // namespace octet::server

@@ -84,9 +84,16 @@ HWY_INLINE V Apply(V a, V b) {
   }
 }
 
+template <class A, class B, class R>
+struct Formats {
+  A a;
+  B b;
+  R result;
+};
+
 // One row. An operand that repeats is read from a vector full of it, so that there is one loop.
 template <BinaryOp kOp, class A, class B, class R>
-void Row(const A& a_format, const B& b_format, const R& format, const typename A::Element* a,
+void Row(const Formats<A, B, R>& formats, const typename A::Element* a,
          const typename B::Element* b, typename R::Element* result, const BinaryTile& tile) {
   const hn::ScalableTag<float> d;
   const hn::CappedTag<float, 1> one;
@@ -99,29 +106,27 @@ void Row(const A& a_format, const B& b_format, const R& format, const typename A
     if (tile.a_step == 0) std::fill_n(a_repeated, lanes, *a);
     if (tile.b_step == 0) std::fill_n(b_repeated, lanes, *b);
     for (; i + lanes <= count; i += lanes) {
-      const auto left = a_format.Load(d, tile.a_step == 0 ? a_repeated : a + i);
-      const auto right = b_format.Load(d, tile.b_step == 0 ? b_repeated : b + i);
-      format.Store(d, Apply<kOp>(left, right), result + i);
+      const auto left = formats.a.Load(d, tile.a_step == 0 ? a_repeated : a + i);
+      const auto right = formats.b.Load(d, tile.b_step == 0 ? b_repeated : b + i);
+      formats.result.Store(d, Apply<kOp>(left, right), result + i);
     }
   }
   for (; i < count; ++i) {
     const auto index = static_cast<int64_t>(i);
-    const auto left = a_format.Load(one, a + index * tile.a_step);
-    const auto right = b_format.Load(one, b + index * tile.b_step);
-    format.Store(one, Apply<kOp>(left, right), result + index * tile.result_step);
+    const auto left = formats.a.Load(one, a + index * tile.a_step);
+    const auto right = formats.b.Load(one, b + index * tile.b_step);
+    formats.result.Store(one, Apply<kOp>(left, right), result + index * tile.result_step);
   }
 }
 
 template <BinaryOp kOp, class A, class B, class R>
-void Tile(const BinaryFormats& formats, const BinaryTile& tile) {
-  const A a(formats.a);
-  const B b(formats.b);
-  const R result(formats.result);
+void Tile(const BinaryFormats& binary, const BinaryTile& tile) {
+  const Formats<A, B, R> formats{A(binary.a), B(binary.b), R(binary.result)};
   auto* from_a = reinterpret_cast<const typename A::Element*>(tile.a);
   auto* from_b = reinterpret_cast<const typename B::Element*>(tile.b);
   auto* to = reinterpret_cast<typename R::Element*>(tile.result);
   for (int64_t r = 0; r < tile.rows; ++r) {
-    Row<kOp>(a, b, result, from_a, from_b, to, tile);
+    Row<kOp>(formats, from_a, from_b, to, tile);
     from_a += tile.a_row;
     from_b += tile.b_row;
     to += tile.result_row;
@@ -148,7 +153,7 @@ void CodedTile(const BinaryFormats& formats, const BinaryTile& tile) {
       return Tile<kOp, Codes, Floats, Codes>(formats, tile);
     case 6:
       return Tile<kOp, Codes, Codes, Floats>(formats, tile);
-    case 7:
+    default:
       return Tile<kOp, Codes, Codes, Codes>(formats, tile);
   }
 }

@@ -10,7 +10,6 @@
 namespace octet::kernels {
 namespace {
 
-using graph::FusedOp;
 using testing::Operand;
 using testing::SingleNode;
 
@@ -64,9 +63,14 @@ SingleNode ConvNode(const Sizes& sizes) {
 
 // The sum over one window, of integers where the input is quantized: exact. `source` gives an input
 // element less the zero point; padding counts as zero.
+struct Place {
+  int64_t n = 0, o = 0, y = 0, x = 0;  // of an output element
+};
+
 template <typename Source>
-double WindowSum(const Sizes& sizes, const Tensor& weights, int64_t n, int64_t o, int64_t y,
-                 int64_t x, const Source& source) {
+double WindowSum(const Sizes& sizes, const Tensor& weights, const Place& place,
+                 const Source& source) {
+  const auto [n, o, y, x] = place;
   double sum = 0;
   for (int64_t c = 0; c < sizes.group_inputs; ++c) {
     const int64_t channel = o / sizes.group_outputs * sizes.group_inputs + c;
@@ -87,6 +91,11 @@ double WindowSum(const Sizes& sizes, const Tensor& weights, int64_t n, int64_t o
   return sum;
 }
 
+// An element of an input that may be absent.
+double RealOrZero(const SingleNode& node, size_t input, int64_t at) {
+  return node.inputs.size() > input && node.inputs[input] ? RealOf(*node.inputs[input], at) : 0.0;
+}
+
 // The whole layer. `scale` is that of the input elements that `source` gives.
 template <typename Source>
 std::vector<double> Expected(const SingleNode& node, const Sizes& sizes, const Source& source,
@@ -97,14 +106,12 @@ std::vector<double> Expected(const SingleNode& node, const Sizes& sizes, const S
     for (int64_t o = 0; o < sizes.outputs(); ++o) {
       const double weight_scale =
           !weights.quant ? 1 : weights.quant->scales[weights.quant->axis ? o : 0];
-      const double bias =
-          node.inputs.size() > 2 && node.inputs[2] ? RealOf(*node.inputs[2], o) : 0.0;
+      const double bias = RealOrZero(node, 2, o);
       for (int64_t y = 0; y < sizes.Out(sizes.height); ++y) {
         for (int64_t x = 0; x < sizes.Out(sizes.width); ++x) {
-          const double sum = WindowSum(sizes, weights.tensor, n, o, y, x, source);
+          const double sum = WindowSum(sizes, weights.tensor, {n, o, y, x}, source);
           const auto at = static_cast<int64_t>(result.size());
-          const double residual =
-              node.inputs.size() > 3 && node.inputs[3] ? RealOf(*node.inputs[3], at) : 0.0;
+          const double residual = RealOrZero(node, 3, at);
           result.push_back(Chain(node.fused, sum * scale * weight_scale + bias, residual));
         }
       }

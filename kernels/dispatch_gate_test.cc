@@ -36,20 +36,20 @@ graph::TensorType Codes() {
   return {.dtype = DataType::kUint8, .quant = testing::PerTensor(0.05f, 3)};
 }
 
-Operand Input(RandomOperands& random, Shape shape, Arithmetic arithmetic, bool zero_point) {
+Operand Input(RandomOperands& random, const Shape& shape, Arithmetic arithmetic, bool zero_point) {
   if (arithmetic == Arithmetic::kInt8) return random.Activation(shape, true, zero_point);
   return {.tensor = random.Floats(shape, -1, 1)};
 }
 
-Operand Weights(RandomOperands& random, Shape shape, int axis, Arithmetic arithmetic) {
+Operand Weights(RandomOperands& random, const Shape& shape, int axis, Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::kFloat) {
     return {.tensor = random.Floats(shape, -1, 1), .constant = true};
   }
   return random.Weights(shape, axis);
 }
 
-SingleNode Conv(Arithmetic arithmetic, Shape input, Shape weights, int64_t groups, int64_t stride,
-                std::vector<graph::FusedOp> fused) {
+SingleNode Conv(Arithmetic arithmetic, const Shape& input, const Shape& weights, int64_t groups,
+                int64_t stride, const std::vector<graph::FusedOp>& fused) {
   RandomOperands random(1);
   SingleNode node{.op = "Conv",
                   .attributes = {{"group", groups},
@@ -68,8 +68,8 @@ SingleNode Conv(Arithmetic arithmetic, Shape input, Shape weights, int64_t group
   return node;
 }
 
-SingleNode MatMul(Arithmetic arithmetic, Shape left, Shape right,
-                  std::vector<graph::FusedOp> fused) {
+SingleNode MatMul(Arithmetic arithmetic, const Shape& left, const Shape& right,
+                  const std::vector<graph::FusedOp>& fused) {
   RandomOperands random(1);
   SingleNode node{.op = "MatMul", .fused = fused};
   node.inputs = {Input(random, left, arithmetic, true), Weights(random, right, 1, arithmetic),
@@ -145,7 +145,9 @@ TEST(DispatchGate, PoolingIsFast) {
 
 TEST(DispatchGate, NormalizationsAreFast) {
   RandomOperands random(1);
-  const auto floats = [&](Shape shape) { return Operand{.tensor = random.Floats(shape, 0, 1)}; };
+  const auto floats = [&](const Shape& shape) {
+    return Operand{.tensor = random.Floats(shape, 0, 1)};
+  };
   ExpectFast({"softmax", {.op = "Softmax", .inputs = {floats({1, 12, 128, 128})}}});
   ExpectFast({"softmax of channels",
               {.op = "Softmax",

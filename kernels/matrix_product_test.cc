@@ -10,7 +10,6 @@
 namespace octet::kernels {
 namespace {
 
-using graph::FusedOp;
 using testing::Operand;
 using testing::SingleNode;
 

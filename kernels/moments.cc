@@ -55,9 +55,11 @@ void Affine(const float* from, size_t size, float factor, float offset, float* t
   for (; i < size; ++i) to[i] = from[i] * factor + offset;
 }
 
-void Elements(const float* from, size_t size, float mean, float factor, const float* scale,
+void Elements(std::span<const float> values, float mean, float factor, const float* scale,
               const float* shift, float* to) {
   const hn::ScalableTag<float> d;
+  const float* const from = values.data();
+  const size_t size = values.size();
   const size_t lanes = hn::Lanes(d);
   const auto means = hn::Set(d, mean), factors = hn::Set(d, factor);
   size_t i = 0;
@@ -103,7 +105,7 @@ void ScaleAndShift(std::span<const float> from, float factor, float offset, floa
 
 void NormalizeElements(std::span<const float> from, float mean, float factor, const float* scale,
                        const float* shift, float* to) {
-  HWY_DYNAMIC_DISPATCH(Elements)(from.data(), from.size(), mean, factor, scale, shift, to);
+  HWY_DYNAMIC_DISPATCH(Elements)(from, mean, factor, scale, shift, to);
 }
 
 }  // namespace octet::kernels

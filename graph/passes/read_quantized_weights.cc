@@ -68,7 +68,7 @@ absl::StatusOr<std::optional<Codes>> CodesBehind(const Graph& graph, ValueId val
   const std::optional<CodeType> quantizer = QuantizerOf(graph, *node);
   const Value& constant = graph.value(node->inputs[0]);
   if (!quantizer || !constant.constant || !constant.constant->has_bytes()) return std::nullopt;
-  OCTET_ASSIGN_OR_RETURN(const Codes codes, AsInt8(*constant.constant, quantizer->params));
+  OCTET_ASSIGN_OR_RETURN(Codes codes, AsInt8(*constant.constant, quantizer->params));
   if (transpose == nullptr) return codes;
   return Transposed(*transpose, codes);
 }

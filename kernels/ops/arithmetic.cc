@@ -54,9 +54,13 @@ constexpr auto kDivide = []<typename T>(T a, T b) {
   else
     return static_cast<T>(a / b);
 };
+constexpr auto kIsNan = []<typename T>(T a) {
+  if constexpr (std::is_floating_point_v<T>) return std::isnan(a);
+  return false;
+};
 // The operand that is NaN wins, as in numpy.
-constexpr auto kMaximum = []<typename T>(T a, T b) { return a > b || a != a ? a : b; };
-constexpr auto kMinimum = []<typename T>(T a, T b) { return a < b || a != a ? a : b; };
+constexpr auto kMaximum = []<typename T>(T a, T b) { return a > b || kIsNan(a) ? a : b; };
+constexpr auto kMinimum = []<typename T>(T a, T b) { return a < b || kIsNan(a) ? a : b; };
 
 // The result has the sign of the dividend.
 constexpr auto kTruncatedRemainder = []<typename T>(T a, T b) {

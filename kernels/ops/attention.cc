@@ -173,9 +173,16 @@ struct Views {
   }
 };
 
+// Inputs with the new tokens and those cached before, and how many of these there are.
+struct Tokens {
+  int input, past_input;
+  int64_t past;
+};
+
 // Cached tokens, then the new ones, of one head: [keys, size].
-void Gather(const Views& views, const Heads& heads, int input, int past_input, int64_t past,
-            int64_t b, int64_t h, std::vector<float>& to) {
+void Gather(const Views& views, const Heads& heads, const Tokens& tokens, int64_t b, int64_t h,
+            std::vector<float>& to) {
+  const auto [input, past_input, past] = tokens;
   to.resize(static_cast<size_t>((past + heads.tokens) * heads.size));
   auto at = to.begin();
   if (past > 0) {
@@ -321,8 +328,8 @@ absl::Status Reference(const graph::Node& node, std::span<const ConstTensorView>
   std::vector<float> keys, values;
   for (int64_t b = 0; b < attention.key.batch; ++b) {
     for (int64_t k = 0; k < attention.key.heads; ++k) {
-      Gather(views, attention.key, kKey, kPastKey, attention.past, b, k, keys);
-      Gather(views, attention.value, kValue, kPastValue, attention.past, b, k, values);
+      Gather(views, attention.key, {kKey, kPastKey, attention.past}, b, k, keys);
+      Gather(views, attention.value, {kValue, kPastValue, attention.past}, b, k, values);
       Keep(views.output(kPresentKey), attention.key, b, k, keys);
       Keep(views.output(kPresentValue), attention.value, b, k, values);
       for (int64_t h = k * heads_per_key; h < (k + 1) * heads_per_key; ++h) {

@@ -31,6 +31,19 @@ absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
       {.shape = geometry.OutputShape(context.shape(kInput)[0], channels)}};
 }
 
+// Of `channels` planes, one after the other, the taps that `sources` names.
+double WindowSum(const float* planes, int64_t plane, int64_t channels, const float* kernel,
+                 const std::vector<int64_t>& sources) {
+  double sum = 0;
+  for (int64_t c = 0; c < channels; ++c) {
+    for (const int64_t source : sources) {
+      if (source >= 0) sum += double{planes[c * plane + source]} * *kernel;
+      ++kernel;
+    }
+  }
+  return sum;
+}
+
 // One output element at a time, straight from the definition.
 absl::Status Reference(const graph::Node& node, std::span<const ConstTensorView> inputs,
                        std::span<TensorView> outputs) {
@@ -49,17 +62,11 @@ absl::Status Reference(const graph::Node& node, std::span<const ConstTensorView>
     geometry.SourcesOf(p, sources);
     for (int64_t n = 0; n < x.shape[0]; ++n) {
       for (int64_t o = 0; o < out_channels; ++o) {
-        double sum = has_bias ? inputs[kBias].As<float>()[o] : 0.0;
-        for (int64_t c = 0; c < group_inputs; ++c) {
-          const int64_t channel = o / group_outputs * group_inputs + c;
-          const float* plane = from.data() + (n * x.shape[1] + channel) * in_plane;
-          const float* kernel =
-              weights.data() + (o * group_inputs + c) * static_cast<int64_t>(sources.size());
-          for (size_t t = 0; t < sources.size(); ++t) {
-            if (sources[t] >= 0) sum += double{plane[sources[t]]} * kernel[t];
-          }
-        }
-        to[(n * out_channels + o) * out_plane + p] = static_cast<float>(sum);
+        const double bias = has_bias ? inputs[kBias].As<float>()[o] : 0.0;
+        const int64_t first = n * x.shape[1] + o / group_outputs * group_inputs;
+        const double sum = WindowSum(from.data() + first * in_plane, in_plane, group_inputs,
+                                     weights.data() + o * group_inputs * geometry.Taps(), sources);
+        to[(n * out_channels + o) * out_plane + p] = static_cast<float>(bias + sum);
       }
     }
   }

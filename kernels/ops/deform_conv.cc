@@ -88,10 +88,10 @@ void SampleTaps(const Geometry& geometry, const Operands& operands, int64_t chan
   for (int64_t c = 0; c < channels; ++c) {
     for (int64_t t = 0; t < taps; ++t) {
       const int64_t tap = c / group_channels * taps + t;
-      const float y = static_cast<float>(first_y + t / geometry.kernel[1] * geometry.dilations[0]) +
-                      operands.offsets[2 * tap * plane + p];
-      const float x = static_cast<float>(first_x + t % geometry.kernel[1] * geometry.dilations[1]) +
-                      operands.offsets[(2 * tap + 1) * plane + p];
+      const int64_t tap_y = first_y + t / geometry.kernel[1] * geometry.dilations[0];
+      const int64_t tap_x = first_x + t % geometry.kernel[1] * geometry.dilations[1];
+      const float y = static_cast<float>(tap_y) + operands.offsets[2 * tap * plane + p];
+      const float x = static_cast<float>(tap_x) + operands.offsets[(2 * tap + 1) * plane + p];
       const float weight = operands.mask == nullptr ? 1.0f : operands.mask[tap * plane + p];
       samples[c * taps + t] =
           weight * Sample(operands.input + c * height * width, height, width, y, x);

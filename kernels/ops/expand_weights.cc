@@ -77,6 +77,7 @@ const graph::Node* ExpansionOf(const graph::Graph& graph, graph::ValueId value) 
 
 graph::ValueId CopyExpansion(const graph::Graph& from, const graph::Node& node, graph::Graph& to) {
   std::vector<graph::ValueId> inputs;
+  inputs.reserve(node.inputs.size());
   for (const graph::ValueId input : node.inputs) {
     inputs.push_back(input == graph::kNoValue
                          ? input

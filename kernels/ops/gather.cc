@@ -125,7 +125,10 @@ absl::Status GatherElements(const ConstTensorView& data, size_t axis, const Shap
     for (size_t d = 0; d < last; ++d) base += d == axis ? 0 : position[d] * strides[d];
     OCTET_RETURN_IF_ERROR(GatherRow(indices.subspan(done, row), data.shape[axis], strides[axis],
                                     axis == last ? 0 : int64_t{1}, from + base, to + done));
-    for (size_t d = last; d-- > 0 && ++position[d] == shape[d];) position[d] = 0;
+    for (size_t d = last; d > 0; --d) {
+      if (++position[d - 1] < shape[d - 1]) break;
+      position[d - 1] = 0;
+    }
   }
   return absl::OkStatus();
 }

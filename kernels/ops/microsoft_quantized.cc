@@ -45,6 +45,7 @@ Types InferReal(const InferContext& context, absl::string_view op, std::vector<i
     real.push_back({.shape = std::move(shape)});
   }
   std::vector<const TensorType*> types;
+  types.reserve(real.size());
   for (const TensorType& type : real) types.push_back(&type);
   const std::vector<const Tensor*> constants(types.size(), nullptr);
   graph::Node node = context.node();

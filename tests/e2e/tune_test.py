@@ -41,7 +41,8 @@ def test_the_front_has_no_point_that_another_beats(tuned):
     # Milliseconds are printed in few digits: where they look equal, either may be the faster.
     for a in front:
         for b in front:
-            assert not (a[0] < b[0] and a[1] <= b[1] and a[2] >= b[2]), (a, b)
+            # Printed alike is not alike: 39.66 dB and 39.74 are both 39.7.
+            assert not (a[0] < b[0] and a[1] <= b[1] and a[2] > b[2]), (a, b)
     assert int(tuned[0].split(" ", 1)[0]) > 10  # configurations
 
 

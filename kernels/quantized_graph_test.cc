@@ -17,7 +17,6 @@ namespace octet::kernels {
 namespace {
 
 using graph::Graph;
-using graph::NodeId;
 using graph::ValueId;
 using ::testing::AllOf;
 using ::testing::HasSubstr;

@@ -56,7 +56,10 @@ void CheckBox(size_t bytes, const Shape& dims, const Shape& to_strides, const Sh
     }
     std::memcpy(expected.data() + static_cast<size_t>(target) * bytes,
                 start + source * static_cast<int64_t>(bytes), bytes);
-    for (size_t d = dims.size(); d-- > 0 && ++index[d] == dims[d];) index[d] = 0;
+    for (size_t d = dims.size(); d > 0; --d) {
+      if (++index[d - 1] < dims[d - 1]) break;
+      index[d - 1] = 0;
+    }
   }
   CopyStrided(bytes, dims, {to.data(), to_strides}, {start, from_strides});
   EXPECT_EQ(to, expected);

@@ -74,6 +74,7 @@ absl::StatusOr<Codebook> FitCodebook(absl::string_view algorithm, std::span<cons
   const size_t levels = size_t{1} << bits;
   if (cells.size() > levels) return estimator.fit_codebook(cells, levels, options);
   std::vector<double> all;
+  all.reserve(cells.size());
   for (const Cell& cell : cells) all.push_back(cell.mean);
   return NearestLevels(all);
 }

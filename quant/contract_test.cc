@@ -283,6 +283,7 @@ TEST(AffineFaults, OfDequantizersAreReported) {
   ExpectReported(kAsymmetricUint8, "levels ascend", [](AffineSubject& subject) {
     subject.dequantize = [](const std::vector<int32_t>& codes, Affine affine) {
       std::vector<float> values;
+      values.reserve(codes.size());
       for (const int32_t code : codes) {
         // Read as signed: codes from 128 on wrap around.
         values.push_back(affine.scale *

@@ -249,6 +249,7 @@ TEST(RoundWithFeedback, HasASmallerOutputErrorThanRoundingEachWeight) {
   const WeightRows weights = RandomRows(6, 27, 31);
   const Hessian hessian = HessianOf(Correlated(500, 27, 32), 27);
   std::vector<float> scales;
+  scales.reserve(6);
   for (int64_t row = 0; row < weights.rows; ++row) {
     scales.push_back(
         WeightRows{1, 27, {weights.Row(row).begin(), weights.Row(row).end()}}.LargestMagnitude() /
@@ -271,6 +272,7 @@ TEST(RoundWithFeedback, HasASmallerOutputErrorThanRoundingEachWeight) {
 TEST(RoundWithFeedback, IsRoundingForIndependentInputs) {
   const WeightRows weights = RandomRows(3, 8, 33);
   std::vector<float> inputs;
+  inputs.reserve(64);
   for (size_t i = 0; i < 64; ++i) inputs.push_back(i % 9 == 0 ? 1.0f : 0.0f);
   const std::vector<float> scales = {0.1f};
   const auto codes = RoundWithFeedback(weights, scales, kSymmetricInt8, HessianOf(inputs, 8), 0.01);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
@@ -88,6 +89,16 @@ T Mean(double sum, double count) {
   return static_cast<T>(std::nearbyint(mean));
 }
 
+// The tap with the largest value, the first of several; -1 if there are none.
+template <typename T>
+int64_t LargestTap(const T* x, std::span<const int64_t> taps) {
+  int64_t best = -1;
+  for (const int64_t tap : taps) {
+    if (best < 0 || x[tap] > x[best]) best = tap;
+  }
+  return best;
+}
+
 // On dense planes. `zero` is what padding holds. `indices` may be empty.
 template <typename T>
 void Pool(const Pooling& pooling, std::span<const T> from, std::span<T> to, T zero,
@@ -107,15 +118,13 @@ void Pool(const Pooling& pooling, std::span<const T> from, std::span<T> to, T ze
       const T* const x = from.data() + plane * in_plane;
       T& y = to[static_cast<size_t>(plane * out_plane + p)];
       if (!pooling.maximum) {
-        double sum = padded;
-        for (const int64_t tap : taps) sum += x[tap];
+        const double sum =
+            std::accumulate(taps.begin(), taps.end(), padded,
+                            [x](double so_far, int64_t tap) { return so_far + x[tap]; });
         y = Mean<T>(sum, static_cast<double>(counted));
         continue;
       }
-      int64_t best = -1;
-      for (const int64_t tap : taps) {
-        if (best < 0 || x[tap] > x[best]) best = tap;
-      }
+      int64_t best = LargestTap(x, taps);
       y = best < 0 ? std::numeric_limits<T>::lowest() : x[best];
       if (indices.empty() || best < 0) continue;
       if (pooling.column_major) best = ColumnMajor(window, best);

@@ -13,8 +13,14 @@ using testing::SingleNode;
 constexpr int64_t kBatch = 2, kHeight = 9, kWidth = 7;
 
 // The mean or maximum of the real numbers, in the quantizer of the input.
-double Pooled(const SingleNode& node, int64_t plane, int64_t top, int64_t left, int64_t kernel,
-              bool maximum, bool include_padding, int64_t pad) {
+struct PoolingForm {
+  int64_t kernel = 0, pad = 0;
+  bool maximum = false, include_padding = false;
+};
+
+double Pooled(const SingleNode& node, int64_t plane, int64_t top, int64_t left,
+              const PoolingForm& form) {
+  const auto [kernel, pad, maximum, include_padding] = form;
   const testing::Operand& input = *node.inputs[0];
   double sum = 0, best = -1e9, count = 0;
   for (int64_t y = top; y < top + kernel; ++y) {
@@ -55,8 +61,8 @@ TEST(Pooling, OfCodesKeepsTheQuantizer) {
     for (int64_t plane = 0; plane < kBatch * channels; ++plane) {
       for (int64_t y = 0; y < actual->shape()[2]; ++y) {
         for (int64_t x = 0; x < actual->shape()[3]; ++x) {
-          expected.push_back(Pooled(node, plane, y * stride - pad, x * stride - pad, kernel,
-                                    maximum, include, pad));
+          expected.push_back(Pooled(node, plane, y * stride - pad, x * stride - pad,
+                                    {kernel, pad, maximum, include}));
         }
       }
     }

@@ -199,7 +199,10 @@ void Extremes(const Reduction& reduction, const T* from, std::span<T> to) {
   std::ranges::fill(to, start);
   Accumulate(reduction, from, to.data(), [](T& extreme, T x) {
     if (kLargest ? x > extreme : x < extreme) extreme = x;
-    if (x != x) extreme = x;  // no comparison with NaN holds: from now on it stays
+    // No comparison with NaN holds: from now on it stays.
+    if constexpr (std::is_floating_point_v<T>) {
+      if (std::isnan(x)) extreme = x;
+    }
   });
 }
 

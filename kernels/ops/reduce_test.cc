@@ -39,6 +39,7 @@ std::vector<float> MeansOverMask(const Tensor& x, const std::vector<bool>& reduc
     sums[static_cast<size_t>(target)] += x.As<float>()[i];
   }
   std::vector<float> means;
+  means.reserve(sums.size());
   for (const double sum : sums)
     means.push_back(static_cast<float>(sum / static_cast<double>(count)));
   return means;

@@ -85,12 +85,14 @@ absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
 std::vector<std::vector<int64_t>> NearestLists(const ResizeForm& form,
                                                const std::vector<ResizeAxis>& axes) {
   std::vector<std::vector<int64_t>> lists;
+  lists.reserve(axes.size());
   for (const ResizeAxis& axis : axes) lists.push_back(NearestIndices(form, axis));
   return lists;
 }
 
 std::vector<AxisFilter> Filters(const ResizeForm& form, const std::vector<ResizeAxis>& axes) {
   std::vector<AxisFilter> filters;
+  filters.reserve(axes.size());
   for (const ResizeAxis& axis : axes) filters.push_back(InterpolationFilter(form, axis));
   return filters;
 }

@@ -108,7 +108,10 @@ absl::Status ScatterElements(const Shape& data, size_t axis, const Shape& shape,
       T& element = to[base + index * strides[axis] + i * step];
       element = reduce(element, updates[done]);
     }
-    for (size_t d = last; d-- > 0 && ++position[d] == shape[d];) position[d] = 0;
+    for (size_t d = last; d > 0; --d) {
+      if (++position[d - 1] < shape[d - 1]) break;
+      position[d - 1] = 0;
+    }
   }
   return absl::OkStatus();
 }

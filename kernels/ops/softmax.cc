@@ -47,16 +47,11 @@ absl::StatusOr<std::vector<TensorType>> Infer(const InferContext& context) {
 
 enum class Kind { kSoftmax, kLogSoftmax, kHardmax };
 
-// One block [length, inner]; row by row, so that the inner loops are contiguous.
+// The exponentials, their logarithms or the maxima, and their sums.
 template <Kind kKind>
-void Normalize(const Extent& extent, const float* from, float* to, std::vector<float>& peak,
+void TakeAbove(const Extent& extent, const float* from, const std::vector<float>& peak, float* to,
                std::vector<double>& sum) {
   const int64_t inner = extent.inner;
-  std::copy(from, from + inner, peak.begin());
-  for (int64_t i = 1; i < extent.length; ++i) {
-    for (int64_t j = 0; j < inner; ++j) peak[j] = std::max(peak[j], from[i * inner + j]);
-  }
-  std::fill(sum.begin(), sum.end(), 0);
   for (int64_t i = 0; i < extent.length; ++i) {
     for (int64_t j = 0; j < inner; ++j) {
       float& y = to[i * inner + j];
@@ -70,6 +65,19 @@ void Normalize(const Extent& extent, const float* from, float* to, std::vector<f
       }
     }
   }
+}
+
+// One block [length, inner]; row by row, so that the inner loops are contiguous.
+template <Kind kKind>
+void Normalize(const Extent& extent, const float* from, float* to, std::vector<float>& peak,
+               std::vector<double>& sum) {
+  const int64_t inner = extent.inner;
+  std::copy(from, from + inner, peak.begin());
+  for (int64_t i = 1; i < extent.length; ++i) {
+    for (int64_t j = 0; j < inner; ++j) peak[j] = std::max(peak[j], from[i * inner + j]);
+  }
+  std::fill(sum.begin(), sum.end(), 0);
+  TakeAbove<kKind>(extent, from, peak, to, sum);
   if constexpr (kKind == Kind::kHardmax) return;
   for (int64_t i = 0; i < extent.length; ++i) {
     for (int64_t j = 0; j < inner; ++j) {

@@ -68,6 +68,7 @@ TEST(Histogram, UsesAtLeastHalfOfItsBins) {
 TEST(Histogram, DoesNotDependOnTheOrderOfSamples) {
   std::mt19937 random(8);
   std::vector<std::vector<float>> samples;
+  samples.reserve(6);
   for (int i = 0; i < 6; ++i) {
     samples.push_back(Sample(random, 1 + random() % 6000, 0, std::ldexp(1.0f, 3 * i - 9)));
   }

@@ -91,6 +91,26 @@ HWY_INLINE void SubtractProducts(double* matrix, size_t size, size_t row, size_t
   }
 }
 
+// A tile on the diagonal, from which what is left of it has been subtracted.
+bool FactorizeDiagonalTile(double* matrix, size_t size, size_t first) {
+  for (size_t column = first; column < first + kRows; ++column) {
+    for (size_t row = column; row < first + kRows; ++row) {
+      double value = matrix[row * size + column];
+      for (size_t k = first; k < column; ++k) {
+        value -= matrix[row * size + k] * matrix[column * size + k];
+      }
+      if (row == column) {
+        if (!(value > 0) || !std::isfinite(value)) return false;
+        value = std::sqrt(value);
+      } else {
+        value /= matrix[column * size + column];
+      }
+      matrix[row * size + column] = value;
+    }
+  }
+  return true;
+}
+
 // Row by row of tiles: everything left of and above a tile is finished before it.
 bool FactorizeCholesky(double* matrix, size_t size) {
   for (size_t i = 0; i < size; i += kRows) {
@@ -105,21 +125,7 @@ bool FactorizeCholesky(double* matrix, size_t size) {
       }
     }
     for (size_t j = i; j < i + kRows; j += kColumns) SubtractProducts(matrix, size, i, j, i);
-    for (size_t column = i; column < i + kRows; ++column) {
-      for (size_t row = column; row < i + kRows; ++row) {
-        double value = matrix[row * size + column];
-        for (size_t k = i; k < column; ++k) {
-          value -= matrix[row * size + k] * matrix[column * size + k];
-        }
-        if (row == column) {
-          if (!(value > 0) || !std::isfinite(value)) return false;
-          value = std::sqrt(value);
-        } else {
-          value /= matrix[column * size + column];
-        }
-        matrix[row * size + column] = value;
-      }
-    }
+    if (!FactorizeDiagonalTile(matrix, size, i)) return false;
   }
   return true;
 }

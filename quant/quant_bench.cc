@@ -70,6 +70,7 @@ std::vector<Tensor> ResNet50Weights() {
     }
   }
   std::vector<Tensor> tensors;
+  tensors.reserve(shapes.size());
   for (const Shape& shape : shapes) {
     tensors.push_back(Tensor::Of<float>(shape, Normal(static_cast<size_t>(ElementCount(shape)))));
   }

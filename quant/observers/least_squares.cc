@@ -35,6 +35,7 @@ struct Candidate {
 // 12 geometric points from 0.02 to 0.5, then 16 linear ones from 0.55 to 1.
 std::vector<float> ShrinkFactors() {
   std::vector<float> factors;
+  factors.reserve(28);
   for (int i = 0; i < 12; ++i) {
     factors.push_back(static_cast<float>(0.02 * std::pow(0.5 / 0.02, i / 11.0)));
   }

@@ -79,7 +79,7 @@ std::vector<End> LowEnds(const std::vector<Leaf>& leaves, const LeafSums& sums) 
 std::vector<End> HighEnds(const std::vector<Leaf>& leaves, const LeafSums& sums) {
   std::vector<End> ends;
   for (size_t i = leaves.size(); i > 0 && leaves[i - 1].mean > 0; --i) {
-    const float mean = leaves[i - 1].mean;
+    const double mean = leaves[i - 1].mean;
     ends.push_back({mean, i - 1, sums.ErrorAt(mean, i, leaves.size())});
   }
   if (ends.empty()) ends.push_back({.leaf = leaves.size() - 1});

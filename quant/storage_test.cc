@@ -159,6 +159,7 @@ TEST(StoredWeights, ExpandToRowsOfInt8) {
     ASSERT_EQ(expanded.codes.size(), values.size());
     ASSERT_EQ(expanded.scales.size(), 7u);
     std::vector<float> back;
+    back.reserve(values.size());
     for (size_t i = 0; i < values.size(); ++i) {
       back.push_back(expanded.scales[i / 65] * static_cast<float>(expanded.codes[i]));
     }

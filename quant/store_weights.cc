@@ -186,6 +186,7 @@ absl::StatusOr<StoredWeights> StoreWide(const WeightRows& weights, const Codeboo
                        .exponent = ScaleExponent(weights.LargestMagnitude())};
   // As float16 rounds them, for the codes to be of the nearest; equal ones are joined.
   std::vector<double> levels;
+  levels.reserve(codebook.levels.size());
   for (const float level : codebook.levels) {
     levels.push_back(std::ldexp(HalfToFloat(HalfOf(level, result.exponent)), result.exponent));
   }

@@ -14,7 +14,6 @@ namespace {
 
 using graph::ValueId;
 using quant::Precision;
-using ::testing::ElementsAre;
 using testing::GraphBuilder;
 using testing::RandomFloats;
 
@@ -73,7 +72,8 @@ double LargestMeanError(const graph::Graph& exact, const graph::Graph& quantized
     }
   }
   double largest = 0;
-  for (const double sum : error) largest = std::max(largest, std::abs(sum / double(count)));
+  for (const double sum : error)
+    largest = std::max(largest, std::abs(sum / static_cast<double>(count)));
   return largest;
 }
 

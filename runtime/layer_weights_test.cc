@@ -451,7 +451,7 @@ TEST(CollectHessians, RowsOfGroupsAreWhatTheirWindowsCover) {
       for (const int left : {-1, 0, 1}) {
         auto& row = rows.emplace_back();
         for (int tap = 0; tap < 12; ++tap) {
-          const int c = group * 2 + tap / 6, h = top + tap % 6 / 2, w = left + tap % 2 * 2;
+          const int64_t c = group * 2 + tap / 6, h = top + tap % 6 / 2, w = left + tap % 2 * 2;
           const bool inside = h >= 0 && h < 3 && w >= 0 && w < 4;
           row.push_back(inside ? image.As<float>()[static_cast<size_t>(c * 12 + h * 4 + w)] : 0);
         }

@@ -190,6 +190,7 @@ TEST_F(Npz, SizesThatLieAreRefused) {
 TEST_F(Npz, EntriesTogetherMustFitTheLimit) {
   const std::string small = Npy(Tensor::Of<float>({1}, {1}), "<f4");
   std::vector<std::pair<std::string, std::string>> files;
+  files.reserve(3);
   for (int i = 0; i < 3; ++i) files.emplace_back("x" + std::to_string(i) + ".npy", small);
   ASSERT_TRUE(Read(files).ok());
   std::string lie = Content();

@@ -73,12 +73,12 @@ void BatchWorker::RunAlone(Batch& batch) {
     times.taken = absl::Now();
     Batch single;
     single.push_back(std::move(task));
-    const absl::Status status = Execute(single, times, results);
+    absl::Status status = Execute(single, times, results);
     if (status.ok()) {
       Finish(single, times, results);
     } else {
       statistics_.CountFailure(absl::Now() - single.front()->queued);
-      std::move(single.front()->done)(status);
+      std::move(single.front()->done)(std::move(status));
     }
   }
 }
@@ -88,12 +88,12 @@ void BatchWorker::Run(Batch batch, absl::Time taken,
   InferTimes times;
   times.taken = taken;
   std::vector<InferResult> results;
-  const absl::Status status = Execute(batch, times, results);
+  absl::Status status = Execute(batch, times, results);
   measured(absl::Now() - taken);
   if (status.ok()) return Finish(batch, times, results);
   if (batch.size() > 1) return RunAlone(batch);
   statistics_.CountFailure(absl::Now() - batch.front()->queued);
-  std::move(batch.front()->done)(status);
+  std::move(batch.front()->done)(std::move(status));
 }
 
 absl::StatusOr<absl::Duration> BatchWorker::WarmUp(const runtime::InputRows& rows) {

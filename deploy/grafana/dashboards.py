@@ -65,6 +65,8 @@ def field_config(panel: Panel) -> dict[str, Any]:
             "stacking": {"mode": "normal" if panel.stacked else "none", "group": "A"},
             "thresholdsStyle": {"mode": "dashed" if steps[1:] else "off"},
         }  # fmt: skip
+        if panel.at_least_to is not None:
+            defaults["custom"]["axisSoftMax"] = panel.at_least_to
     if panel.link_to:
         defaults["links"] = [{
             "title": "Show in the dashboard " + DASHBOARDS[panel.link_to].title,
@@ -177,7 +179,8 @@ def dashboard_json(name: str) -> str:
     made = {
         "uid": dashboard.uid, "title": dashboard.title, "description": dashboard.purpose,
         "tags": ["octet"], "schemaVersion": SCHEMA_VERSION, "version": 1, "editable": True,
-        "graphTooltip": 1, "timezone": "", "refresh": "30s", "time": {"from": "now-1h", "to": "now"},
+        "graphTooltip": 1, "timezone": "", "refresh": "30s",
+        "time": {"from": "now-1h", "to": "now"},
         "annotations": {"list": annotations()}, "links": links(name),
         "templating": {"list": variables(dashboard)}, "panels": layout(name),
     }  # fmt: skip

@@ -36,6 +36,7 @@ class Panel:
     decimals: int | None = None
     minimum: float | None = None
     maximum: float | None = None
+    at_least_to: float | None = None  # what a graph's axis reaches, whatever is on it
     stacked: bool = False
     link_to: str = ""  # a dashboard that shows the model of a series
     hidden: tuple[str, ...] = field(default=())  # a table's columns
@@ -108,23 +109,20 @@ def ratio_of_errors(selector: str, by: str = "") -> str:
     return f"({errors} or 0 * {requests}) / ({requests} > 0)"
 
 
-# Rows per second that all streams together would work off, at the utilisation of now.
+# Capacity is told by CPU time, not by busy streams: streams of several models share the cores.
 REQUESTS = f"sum(rate(octet_inference_requests_total{{{ALL}, code=\"OK\"}}{RATE}))"
-UTILISATION = (f"sum(rate(octet_stream_busy_seconds_total{{{ALL}}}{RATE}))"
-               f" / sum(octet_model_streams{{{ALL}}})")  # fmt: skip
-# Streams of several models share the cores: what is nearer to its end decides.
 CPU = (f"sum(rate(octet_process_cpu_seconds_total{{{ALL}}}{RATE}))"
        f" / sum(octet_process_cpu_cores{{{ALL}}})")  # fmt: skip
 REPLICAS = f"count(octet_process_cpu_cores{{{ALL}}})"
 
 FLEET = [
-    Panel("fleet", "Now", "stat", "Servers ready", "Servers whose `/healthz/ready` answers 200.",
+    Panel("fleet", "Now", "stat", "Ready", "Servers whose `/healthz/ready` answers 200.",
           (Query(f"sum(octet_ready{{{ALL}}})"),), "none", GOOD_WHEN_HIGH(1, 1), 3, 4),
-    Panel("fleet", "Now", "stat", "Servers not ready",
+    Panel("fleet", "Now", "stat", "Not ready",
           "Servers that do not answer scrapes, or whose `/healthz/ready` answers 503.",
           (Query(f"(count(up{{{ALL}}} == 0) or vector(0)) + (count(octet_ready{{{ALL}}} == 0) "
                  "or vector(0))"),), "none", GOOD_WHEN_LOW(1, 2), 3, 4),
-    Panel("fleet", "Now", "stat", "Alerts firing", "Octet's alerts that fire now.",
+    Panel("fleet", "Now", "stat", "Alerts", "Octet's alerts that fire now.",
           (Query('count(ALERTS{alertname=~"Octet.*", alertstate="firing"}) or vector(0)'),),
           "none", GOOD_WHEN_LOW(1, 1), 3, 4),
     Panel("fleet", "Now", "stat", "Models", "Models that are served, whatever the number of servers.",
@@ -134,7 +132,7 @@ FLEET = [
           "Weight bytes that quantization saves, all servers: float32 less served.",
           (Query(f"sum(octet_model_memory_saved_bytes{{{ALL}}})"),), "bytes",
           ((None, "green"),), 3, 4),
-    Panel("fleet", "Now", "stat", "Memory saved, share",
+    Panel("fleet", "Now", "stat", "Share saved",
           "The same as a share of what the weights would take in float32.",
           (Query(f"sum(octet_model_memory_saved_bytes{{{ALL}}}) / "
                  f'sum(octet_model_weight_bytes{{{ALL}, kind="float32"}})'),), "percentunit",
@@ -152,7 +150,7 @@ FLEET = [
     Panel("fleet", "Traffic", "timeseries", "Error ratio by model",
           "As above, by model; the dashed line is where OctetErrorRatioHigh begins.",
           (Query(ratio_of_errors(ALL + ', model!=""', "model"), "{{model}}"),), "percentunit",
-          GOOD_WHEN_LOW(0.02, 0.02)[:2], link_to="model", minimum=0),
+          GOOD_WHEN_LOW(0.02, 0.02)[:2], link_to="model", minimum=0, at_least_to=0.03),
     Panel("fleet", "Traffic", "timeseries", "p99 latency by model",
           "From the arrival of a whole request to its answer; the dashed line is where "
           "OctetLatencyHigh begins.",
@@ -201,7 +199,7 @@ MODEL = [
     Panel("model", "Now", "stat", "p99 latency", "One request in a hundred takes longer.",
           (Query(at(ONE, quantile(0.99, "octet_request_duration_seconds"))),), "s",
           GOOD_WHEN_LOW(0.5, 1), 4, 4),
-    Panel("model", "Now", "stat", "Memory saved, share",
+    Panel("model", "Now", "stat", "Share saved",
           "What quantization saves of the model's float32 weights.",
           (Query(f"sum(octet_model_memory_saved_bytes{{{ONE}}}) / "
                  f'sum(octet_model_weight_bytes{{{ONE}, kind="float32"}})'),), "percentunit",
@@ -218,19 +216,20 @@ MODEL = [
     Panel("model", "Requests", "timeseries", "Requests by code",
           "The gRPC status codes of the answers.",
           (Query(f"sum by (code) (rate(octet_inference_requests_total{{{ONE}}}{RATE}))", "{{code}}"),),
-          "reqps", stacked=True, minimum=0),
+          "reqps", stacked=True, minimum=0, width=12),
     Panel("model", "Requests", "timeseries", "Latency",
           "Quantiles of the time from the arrival of a whole request to its answer.",
           tuple(Query(at(ONE, quantile(share, "octet_request_duration_seconds")), legend)
-                for share, legend in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))), "s", minimum=0),
+                for share, legend in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))), "s", minimum=0,
+          width=12),
     Panel("model", "Requests", "bargauge", "Latency histogram",
           "Requests of the chosen time by how long they took: up to that many seconds.",
           (Query(f"sum by (le) (increase(octet_request_duration_seconds_bucket{{{ONE}}}[$__range]))",
-                 "{{le}}", buckets=True),), "short", minimum=0, decimals=0),
+                 "{{le}}", buckets=True),), "short", minimum=0, decimals=0, height=12),
     Panel("model", "Requests", "heatmap", "Latency heat map",
           "The same over time: two bands are two kinds of requests.",
           (Query(f"sum by (le) (rate(octet_request_duration_seconds_bucket{{{ONE}}}{RATE}))",
-                 "{{le}}", buckets=True),), "s", width=12),
+                 "{{le}}", buckets=True),), "s", height=12),
     Panel("model", "Requests", "timeseries", "Queue against compute",
           "Mean time in the queue and in the batch that carried the request. Much queue: more "
           "replicas or larger batches; much compute: a smaller mode or fewer rows.",
@@ -238,7 +237,7 @@ MODEL = [
                  f"(sum(rate(octet_queue_duration_seconds_count{{{ONE}}}{RATE})) > 0)", "queue"),
            Query(f"sum(rate(octet_compute_duration_seconds_sum{{{ONE}}}{RATE})) / "
                  f"(sum(rate(octet_compute_duration_seconds_count{{{ONE}}}{RATE})) > 0)",
-                 "compute")), "s", stacked=True, width=12, minimum=0),
+                 "compute")), "s", stacked=True, height=12, minimum=0),
     Panel("model", "Batches", "timeseries", "Rows per run", "The mean size of a batch, in rows.",
           (Query(f"sum(rate(octet_inference_count_total{{{ONE}}}{RATE})) / "
                  f"(sum(rate(octet_inference_executions_total{{{ONE}}}{RATE})) > 0)", "mean"),),
@@ -294,7 +293,7 @@ MODEL = [
     Panel("model", "Loads", "timeseries", "Loaded again",
           "Loads that replaced the model while it served, and those that failed.",
           (Query(f"sum by (result) (increase(octet_model_swap_total{{{ONE}}}{RATE}))", "{{result}}"),),
-          "short", minimum=0, height=6),
+          "short", minimum=0, height=6, at_least_to=1),
 ]  # fmt: skip
 
 CAPACITY = [

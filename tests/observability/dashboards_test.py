@@ -36,10 +36,11 @@ def test_the_files_are_what_the_generator_writes():
 def test_a_stale_file_is_noticed(tmp_path):
     for folder in ("deploy/grafana/dashboards", "docs"):
         (tmp_path / folder).mkdir(parents=True)
-    for file in (*GRAFANA.glob("*.py"), *GRAFANA.glob("dashboards/*"), stack.ROOT / "docs/dashboards.md"):
+    for file in (*GRAFANA.glob("*.py"), *GRAFANA.glob("dashboards/*"),
+                 stack.ROOT / "docs/dashboards.md"):
         (tmp_path / file.relative_to(stack.ROOT)).write_text(file.read_text())
     copy = tmp_path / "deploy/grafana/dashboards/fleet.json"
-    copy.write_text(copy.read_text().replace("Servers ready", "Servers"))
+    copy.write_text(copy.read_text().replace("Octet fleet", "Fleet"))
     done = subprocess.run([sys.executable, tmp_path / "deploy/grafana/dashboards.py", "--check"],
                           capture_output=True, text=True)
     assert done.returncode == 1 and "fleet.json" in done.stderr

@@ -80,7 +80,8 @@ ANNOTATIONS = (
                f"octet_config_last_reload_success_timestamp_seconds{{{ALL}}} * 1000",
                "{{instance}}: configuration taken up", "instance", "green", value_is_time=True),
     Annotation("Model loaded again",
-               f'sum by (instance, model, result) (changes(octet_model_swap_total{{{ALL}}}[1m])) > 0',
+               f"sum by (instance, model, result) (changes(octet_model_swap_total{{{ALL}}}[1m]))"
+               " > 0",
                "{{instance}}: {{model}} loaded again: {{result}}", "model,result", "blue"),
     Annotation("Configuration not taken up",
                f'sum by (instance, result) (changes(octet_config_reload_total{{{ALL}, '
@@ -99,6 +100,11 @@ def quantile(share: float, metric: str, by: str = "") -> str:
 
 def at(selector: str, text: str) -> str:
     return text.replace("{{S}}", "{" + selector + "}").replace("{S}", "{" + selector + "}")
+
+
+def per_second(counter: str, selector: str, by: str = "") -> str:
+    grouping = f" by ({by}) " if by else ""
+    return f"sum{grouping}(rate({counter}{{{selector}}}{RATE}))"
 
 
 def ratio_of_errors(selector: str, by: str = "") -> str:
@@ -125,7 +131,8 @@ FLEET = [
     Panel("fleet", "Now", "stat", "Alerts", "Octet's alerts that fire now.",
           (Query('count(ALERTS{alertname=~"Octet.*", alertstate="firing"}) or vector(0)'),),
           "none", GOOD_WHEN_LOW(1, 1), 3, 4),
-    Panel("fleet", "Now", "stat", "Models", "Models that are served, whatever the number of servers.",
+    Panel("fleet", "Now", "stat", "Models",
+          "Models that are served, whatever the number of servers.",
           (Query(f"count(count by (model, version) (octet_model_info{{{ALL}}}))"),), "none",
           (), 3, 4),
     Panel("fleet", "Now", "stat", "Memory saved",
@@ -138,14 +145,14 @@ FLEET = [
                  f'sum(octet_model_weight_bytes{{{ALL}, kind="float32"}})'),), "percentunit",
           ((None, "green"),), 3, 4),
     Panel("fleet", "Now", "stat", "Requests", "Requests answered per second, errors included.",
-          (Query(f"sum(rate(octet_inference_requests_total{{{ALL}}}{RATE}))"),), "reqps", (), 3, 4),
+          (Query(per_second("octet_inference_requests_total", ALL)),), "reqps", (), 3, 4),
     Panel("fleet", "Now", "stat", "Error ratio",
-          "Share of the requests that end in an error of the server; what callers do wrong does not "
-          "count.",
+          "Share of the requests that end in an error of the server; what callers do wrong does "
+          "not count.",
           (Query(ratio_of_errors(ALL)),), "percentunit", GOOD_WHEN_LOW(0.005, 0.02), 3, 4),
     Panel("fleet", "Traffic", "timeseries", "Requests by model",
           "Requests answered per second; a click leads to the model.",
-          (Query(f"sum by (model) (rate(octet_inference_requests_total{{{ALL}, model!=\"\"}}{RATE}))",
+          (Query(per_second("octet_inference_requests_total", ALL + ', model!=""', "model"),
                  "{{model}}"),), "reqps", link_to="model", stacked=True, minimum=0),
     Panel("fleet", "Traffic", "timeseries", "Error ratio by model",
           "As above, by model; the dashed line is where OctetErrorRatioHigh begins.",
@@ -158,11 +165,11 @@ FLEET = [
           "s", ((None, "green"), (1, "orange")), link_to="model", minimum=0),
     Panel("fleet", "Traffic", "timeseries", "Requests by server",
           "Whether the load is spread evenly.",
-          (Query(f"sum by (instance) (rate(octet_inference_requests_total{{{ALL}}}{RATE}))",
+          (Query(per_second("octet_inference_requests_total", ALL, "instance"),
                  "{{instance}}"),), "reqps", width=12, minimum=0),
     Panel("fleet", "Traffic", "timeseries", "Requests by code",
           "The gRPC status codes of the answers.",
-          (Query(f"sum by (code) (rate(octet_inference_requests_total{{{ALL}}}{RATE}))",
+          (Query(per_second("octet_inference_requests_total", ALL, "code"),
                  "{{code}}"),), "reqps", width=12, minimum=0, stacked=True),
     Panel("fleet", "Quantization", "bargauge", "Models by precision",
           "Served models by the mode they are served in, all servers.",
@@ -192,7 +199,7 @@ FLEET = [
 
 MODEL = [
     Panel("model", "Now", "stat", "Requests", "Requests answered per second, errors included.",
-          (Query(f"sum(rate(octet_inference_requests_total{{{ONE}}}{RATE}))"),), "reqps", (), 4, 4),
+          (Query(per_second("octet_inference_requests_total", ONE)),), "reqps", (), 4, 4),
     Panel("model", "Now", "stat", "Error ratio",
           "Share of the requests that end in an error of the server.",
           (Query(ratio_of_errors(ONE)),), "percentunit", GOOD_WHEN_LOW(0.005, 0.02), 4, 4),
@@ -215,7 +222,7 @@ MODEL = [
           (Query(f"max(octet_model_load_seconds{{{ONE}}})"),), "s", (), 4, 4),
     Panel("model", "Requests", "timeseries", "Requests by code",
           "The gRPC status codes of the answers.",
-          (Query(f"sum by (code) (rate(octet_inference_requests_total{{{ONE}}}{RATE}))", "{{code}}"),),
+          (Query(per_second("octet_inference_requests_total", ONE, "code"), "{{code}}"),),
           "reqps", stacked=True, minimum=0, width=12),
     Panel("model", "Requests", "timeseries", "Latency",
           "Quantiles of the time from the arrival of a whole request to its answer.",
@@ -224,11 +231,12 @@ MODEL = [
           width=12),
     Panel("model", "Requests", "bargauge", "Latency histogram",
           "Requests of the chosen time by how long they took: up to that many seconds.",
-          (Query(f"sum by (le) (increase(octet_request_duration_seconds_bucket{{{ONE}}}[$__range]))",
-                 "{{le}}", buckets=True),), "short", minimum=0, decimals=0, height=12),
+          (Query("sum by (le) (increase(octet_request_duration_seconds_bucket"
+                 f"{{{ONE}}}[$__range]))", "{{le}}", buckets=True),), "short", minimum=0,
+          decimals=0, height=12),
     Panel("model", "Requests", "heatmap", "Latency heat map",
           "The same over time: two bands are two kinds of requests.",
-          (Query(f"sum by (le) (rate(octet_request_duration_seconds_bucket{{{ONE}}}{RATE}))",
+          (Query(per_second("octet_request_duration_seconds_bucket", ONE, "le"),
                  "{{le}}", buckets=True),), "s", height=12),
     Panel("model", "Requests", "timeseries", "Queue against compute",
           "Mean time in the queue and in the batch that carried the request. Much queue: more "
@@ -242,17 +250,19 @@ MODEL = [
           (Query(f"sum(rate(octet_inference_count_total{{{ONE}}}{RATE})) / "
                  f"(sum(rate(octet_inference_executions_total{{{ONE}}}{RATE})) > 0)", "mean"),),
           "short", minimum=0),
-    Panel("model", "Batches", "heatmap", "Batch sizes", "Runs by the number of their rows, over time.",
-          (Query(f"sum by (le) (rate(octet_batch_size_bucket{{{ONE}}}{RATE}))", "{{le}}",
+    Panel("model", "Batches", "heatmap", "Batch sizes",
+          "Runs by the number of their rows, over time.",
+          (Query(per_second("octet_batch_size_bucket", ONE, "le"), "{{le}}",
                  buckets=True),), "short"),
     Panel("model", "Batches", "timeseries", "Dispatch reasons",
           "Why batches left the queue: a stream was idle, the batch was full, the longest wait for "
           "company was over, the model is draining.",
-          (Query(f"sum by (reason) (rate(octet_batch_dispatch_total{{{ONE}}}{RATE}))",
+          (Query(per_second("octet_batch_dispatch_total", ONE, "reason"),
                  "{{reason}}"),), "ops", stacked=True, minimum=0),
     Panel("model", "Batches", "timeseries", "Waiting requests",
           "Requests in the queue, by server; at `max_queue_size` the next one is refused.",
-          (Query(f"octet_pending_requests{{{ONE}}}", "{{instance}}"),), "short", minimum=0, width=12),
+          (Query(f"octet_pending_requests{{{ONE}}}", "{{instance}}"),), "short", minimum=0,
+          width=12),
     Panel("model", "Batches", "timeseries", "Queue filled",
           "The same as a share of `max_queue_size`; the dashed line is where OctetQueueSaturated "
           "begins.",
@@ -260,14 +270,15 @@ MODEL = [
                  "{{instance}}"),), "percentunit", ((None, "green"), (0.8, "orange")), minimum=0,
           width=12),
     Panel("model", "Accuracy", "timeseries", "Output SQNR",
-          "Signal to quantization noise of the outputs: at load, and over the last requests compared "
-          "with float32. A gap is drift.",
+          "Signal to quantization noise of the outputs: at load, and over the last requests "
+          "compared with float32. A gap is drift.",
           (Query(f"octet_model_output_sqnr_db{{{ONE}}}", "{{instance}} at load"),
            Query(f"octet_model_shadow_output_sqnr_db{{{ONE}}}", "{{instance}} requests")), "dB"),
     Panel("model", "Accuracy", "timeseries", "Drift",
           "The gap of the panel before; the dashed line is where OctetAccuracyDrift begins.",
-          (Query(f"octet_model_output_sqnr_db{{{ONE}}} - octet_model_shadow_output_sqnr_db{{{ONE}}}",
-                 "{{instance}}"),), "dB", ((None, "green"), (6, "orange"))),
+          (Query(f"octet_model_output_sqnr_db{{{ONE}}} - "
+                 f"octet_model_shadow_output_sqnr_db{{{ONE}}}", "{{instance}}"),), "dB",
+          ((None, "green"), (6, "orange"))),
     Panel("model", "Accuracy", "timeseries", "Decisions as float32's",
           "Share of the compared requests whose largest output is float32's.",
           (Query(f"octet_model_shadow_agreement{{{ONE}}}", "{{instance}}"),), "percentunit"),
@@ -278,7 +289,7 @@ MODEL = [
           "short"),
     Panel("model", "Accuracy", "timeseries", "Requests compared",
           "Requests run in float32 too, by what became of them.",
-          (Query(f"sum by (result) (rate(octet_model_shadow_requests_total{{{ONE}}}{RATE}))",
+          (Query(per_second("octet_model_shadow_requests_total", ONE, "result"),
                  "{{result}}"),), "reqps", stacked=True, minimum=0),
     Panel("model", "Accuracy", "table", "Verdict",
           "met, best_effort (the target is missed) or unverified (too little data to say).",
@@ -292,8 +303,8 @@ MODEL = [
           minimum=0, height=6),
     Panel("model", "Loads", "timeseries", "Loaded again",
           "Loads that replaced the model while it served, and those that failed.",
-          (Query(f"sum by (result) (increase(octet_model_swap_total{{{ONE}}}{RATE}))", "{{result}}"),),
-          "short", minimum=0, height=6, at_least_to=1),
+          (Query(f"sum by (result) (increase(octet_model_swap_total{{{ONE}}}{RATE}))",
+                 "{{result}}"),), "short", minimum=0, height=6, at_least_to=1),
 ]  # fmt: skip
 
 CAPACITY = [
@@ -319,11 +330,12 @@ CAPACITY = [
     Panel("capacity", "CPU and streams", "timeseries", "CPU by server",
           "Cores in use, and the cores that a server may use (dashed).",
           (Query(f"rate(octet_process_cpu_seconds_total{{{ALL}}}{RATE})", "{{instance}}"),
-           Query(f"max(octet_process_cpu_cores{{{ALL}}})", "cores", limit=True)), "short", minimum=0),
+           Query(f"max(octet_process_cpu_cores{{{ALL}}})", "cores", limit=True)), "short",
+          minimum=0),
     Panel("capacity", "CPU and streams", "timeseries", "Streams busy by model",
           "Batches running at the same time, all servers. At the number of streams (dashed) "
           "requests wait.",
-          (Query(f"sum by (model) (rate(octet_stream_busy_seconds_total{{{ALL}}}{RATE}))", "{{model}}"),
+          (Query(per_second("octet_stream_busy_seconds_total", ALL, "model"), "{{model}}"),
            Query(f"sum(octet_model_streams{{{ALL}}})", "streams", limit=True)), "short",
           link_to="model", minimum=0),
     Panel("capacity", "CPU and streams", "timeseries", "Utilisation of the streams",
@@ -337,8 +349,8 @@ CAPACITY = [
                  "CPU time"),), "s", minimum=0, width=12),
     Panel("capacity", "CPU and streams", "timeseries", "p99 time in the queue",
           "What waiting costs, by model; it rises before the CPU is used up.",
-          (Query(at(ALL, quantile(0.99, "octet_queue_duration_seconds", "model")), "{{model}}"),), "s",
-          link_to="model", minimum=0, width=12),
+          (Query(at(ALL, quantile(0.99, "octet_queue_duration_seconds", "model")), "{{model}}"),),
+          "s", link_to="model", minimum=0, width=12),
     Panel("capacity", "Memory", "timeseries", "Memory ledger",
           "What Octet accounts for: weights, float32 copies for comparing, activations, temporary "
           "memory of kernels. Above it the resident memory (dashed): the rest is code, libraries, "
@@ -357,8 +369,9 @@ CAPACITY = [
           "bytes", minimum=0),
     Panel("capacity", "Memory", "timeseries", "Memory used of the limit",
           "The dashed line is where OctetMemoryNearLimit begins.",
-          (Query(f"octet_process_resident_bytes{{{ALL}}} / octet_process_memory_limit_bytes{{{ALL}}}",
-                 "{{instance}}"),), "percentunit", ((None, "green"), (0.9, "orange")), minimum=0),
+          (Query(f"octet_process_resident_bytes{{{ALL}}} / "
+                 f"octet_process_memory_limit_bytes{{{ALL}}}", "{{instance}}"),),
+          "percentunit", ((None, "green"), (0.9, "orange")), minimum=0),
     Panel("capacity", "Memory", "bargauge", "Memory by model",
           "Weights, activations and temporary memory of a model, all servers.",
           (Query(f'sum by (model) (octet_model_weight_bytes{{{ALL}, kind=~"served|shadow"}}) '

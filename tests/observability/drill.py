@@ -42,7 +42,8 @@ class Drill:
         config.write_text(traffic.configuration(traffic.repository(folder), queue=QUEUE))
         running = serve(folder, None, file=config)
         server = running.__enter__()
-        ports = [address.rpartition(":")[2] for address in (server.grpc_address, server.http_address)]
+        addresses = (server.grpc_address, server.http_address)
+        ports = [address.rpartition(":")[2] for address in addresses]
         config.write_text(config.read_text().replace("grpc_port: 0", f"grpc_port: {ports[0]}")
                           .replace("http_port: 0", f"http_port: {ports[1]}"))
         return Drill(folder, config, server, running)
@@ -67,7 +68,8 @@ class Drill:
     @contextmanager
     def overload(self) -> Iterator[None]:
         command = [os.environ["OCTET_BINARY"], "bench", "--target", self.server.grpc_address,
-                   "--model", "topics", "--clients", "64", "--duration", str(2 * SECONDS)]  # fmt: skip
+                   "--model", "topics", "--clients", "64", "--duration",
+                   str(2 * SECONDS)]  # fmt: skip
         bench = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         yield
         bench.terminate()

@@ -29,8 +29,8 @@ def live(busy_server) -> dict[str, set[str]]:
                 found.setdefault(match[1], set()).update(labels)
         return found
 
-    return stack.await_true(lambda: (now := read()) and "octet_model_shadow_agreement" in now and now,
-                            lambda: sorted(read()))
+    stack.await_true(lambda: "octet_model_shadow_agreement" in read(), lambda: sorted(read()))
+    return read()
 
 
 def recorded() -> dict[str, str]:
@@ -70,7 +70,8 @@ def test_rules(live):
 
 def test_alert_templates(live):
     for alert in stack.alerts():
-        there = set().union(*(labels_of(metric, live) for metric, _ in uses(alert["expr"]).selected))
+        there = set().union(*(labels_of(metric, live)
+                              for metric, _ in uses(alert["expr"]).selected))
         used = set(re.findall(r"\$labels\.(\w+)", str(alert["annotations"])))
         assert used <= there, alert["alert"]
 
@@ -93,7 +94,8 @@ def test_variables_and_annotations(name, live):
     for variable in made["templating"]["list"]:
         if variable["type"] != "query":
             continue
-        selector, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()
+        found = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"])
+        selector, label = found.groups()
         assert not problems(selector, live)
         assert label in labels_of(uses(selector).selected[0][0], live)
     for annotation in made["annotations"]["list"]:

@@ -32,9 +32,9 @@ def fill_in(expression: str, made: dict, prometheus: stack.Prometheus) -> str:
             continue
         found = prometheus.label_values(substitute(variable["definition"], values))
         assert found, variable["definition"]
-        name = variable["name"]
-        values[name] = ("(" + "|".join(re.escape(value).replace("\\", "\\\\") for value in found) + ")"
-                        if variable["multi"] else found[0])  # fmt: skip
+        # A regular expression within a string of PromQL.
+        escaped = [re.escape(value).replace("\\", "\\\\") for value in found]
+        values[variable["name"]] = f"({'|'.join(escaped)})" if variable["multi"] else found[0]
     return substitute(expression, values)
 
 
@@ -70,7 +70,8 @@ def test_heat_maps_have_rows_and_columns(watched):
             series = watched.api("query_range", query=expression, start=now - 20, end=now, step=1)
             buckets = {row["metric"]["le"] for row in series["result"]}
             assert not buckets or "+Inf" in buckets
-            times = {at for row in series["result"] for at, value in row["values"] if float(value) > 0}
+            times = {at for row in series["result"] for at, value in row["values"]
+                     if float(value) > 0}
             return len(times) if len(buckets) > 5 else 0
 
         stack.await_true(lambda: columns() > 5, columns, SECONDS)
@@ -81,7 +82,7 @@ def test_annotations_tell_of_reloads(watched):
     for annotation in made["annotations"]["list"]:
         expression = fill_in(annotation["expr"], made, watched)
         if annotation["useValueForTime"]:
-            series = stack.await_true(lambda: watched.series(expression), lambda: expression, SECONDS)
+            series = stack.await_true(lambda: watched.series(expression), lambda: expression)
             assert abs(series[0][1] / 1000 - time.time()) < 3600  # milliseconds since 1970
         else:
             watched.series(expression)  # nothing to tell, and a valid question

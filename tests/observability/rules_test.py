@@ -41,7 +41,7 @@ def test_the_rules_do_what_their_tests_say():
 def test_a_wrong_threshold_would_be_noticed(tmp_path):
     for name, before, after in (("octet-alerts.yml", "> 0.02", "> 0.2"),
                                 ("octet-alerts.yml", "drift:db > 6", "drift:db > 2"),
-                                ("octet-recording.yml", "histogram_quantile(0.99", "histogram_quantile(0.5")):
+                                ("octet-recording.yml", "quantile(0.99", "quantile(0.5")):
         folder = tmp_path / name / str(abs(hash(after)))
         (folder / "rules").mkdir(parents=True)
         (folder / "tests").mkdir()

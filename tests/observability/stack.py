@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes a real server every second, with the rules of deploy/prometheus."""
+"""A real Prometheus that scrapes a real server every second, with deploy/prometheus' rules."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ class Prometheus:
 def configuration(folder: Path, targets: list[str]) -> Path:
     """deploy/prometheus/prometheus.yml with these targets, and seconds for minutes."""
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"}
+    config["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"),
+                                     "1s")
     config["rule_files"] = []
     config["scrape_configs"][0]["static_configs"] = [{"targets": targets}]
     for file in sorted(RULES.glob("*.yml")):

@@ -4,7 +4,8 @@ import {
   DataFrame, FieldType, GrafanaTheme2, getDisplayProcessor, getFieldDisplayName, toDataFrame,
 } from "@grafana/data";
 
-export interface Span { from: number; to: number; step: number } // milliseconds, milliseconds, seconds
+// From and to in milliseconds since 1970, the step in seconds.
+export interface Span { from: number; to: number; step: number }
 type Sample = [number, string];
 interface Series { metric: Record<string, string>; value?: Sample; values?: Sample[] }
 
@@ -36,8 +37,10 @@ export class Variables {
   async resolve(dashboard: any, chosen: Record<string, string>) {
     for (const variable of dashboard.templating.list) {
       if (variable.type !== "query") continue;
-      const [, selector, label] = this.fill(variable.definition).match(/^label_values\((.*), (\w+)\)$/)!;
-      const found: string[] = await ask(`label/${label}/values?match[]=${encodeURIComponent(selector)}`);
+      const definition = this.fill(variable.definition);
+      const [, selector, label] = definition.match(/^label_values\((.*), (\w+)\)$/)!;
+      const match = encodeURIComponent(selector);
+      const found: string[] = await ask(`label/${label}/values?match[]=${match}`);
       if (!found.length) problems.push(`variable ${variable.name} has no value`);
       const escaped = found.map((value) => value.replace(/[.*+?^${}()|[\]\\]/g, "\\\\$&"));
       this.values[variable.name] = variable.multi
@@ -75,11 +78,13 @@ function tableFrame(series: Series[], hidden: Record<string, boolean>): DataFram
 function seriesFrame(target: any, expression: string, one: Series): DataFrame {
   const samples = one.values ?? [one.value!];
   const legend = target.legendFormat === "__auto" ? expression : target.legendFormat;
-  const name = legend.replace(/\{\{(\w+)\}\}/g, (_: string, label: string) => one.metric[label] ?? "");
+  const labelOf = (_: string, label: string) => one.metric[label] ?? "";
+  const name = legend.replace(/\{\{(\w+)\}\}/g, labelOf);
   return toDataFrame({
     refId: target.refId, name,
     fields: [
-      { name: "Time", type: FieldType.time, config: {}, values: samples.map(([time]) => time * 1000) },
+      { name: "Time", type: FieldType.time, config: {},
+        values: samples.map(([time]) => time * 1000) },
       { name: "Value", type: FieldType.number, labels: one.metric,
         config: { displayNameFromDS: name }, values: samples.map(([, value]) => Number(value)) },
     ],
@@ -120,9 +125,10 @@ export async function framesOf(
   for (const target of panel.targets) {
     const expression = variables.fill(target.expr);
     const query = `query=${encodeURIComponent(expression)}`;
-    let series: Series[] = (await ask(target.instant
-      ? `query?${query}&time=${span.to / 1000}`
-      : `query_range?${query}&start=${span.from / 1000}&end=${span.to / 1000}&step=${span.step}`)).result;
+    const range = `start=${span.from / 1000}&end=${span.to / 1000}&step=${span.step}`;
+    const answer = await ask(target.instant
+      ? `query?${query}&time=${span.to / 1000}` : `query_range?${query}&${range}`);
+    let series: Series[] = answer.result;
     if (!series.length) problems.push(`"${panel.title}" has no data: ${expression}`);
     if (target.format === "heatmap") series = apart(series);
     if (target.format === "table") {

@@ -5,7 +5,8 @@
 import React, { ReactNode } from "react";
 import { createRoot } from "react-dom/client";
 import {
-  DataFrame, Field, FieldType, ThemeContext, createTheme, dateTime, getFieldDisplayName, reduceField,
+  DataFrame, Field, FieldType, ThemeContext, createTheme, dateTime, getFieldDisplayName,
+  reduceField,
 } from "@grafana/data";
 import {
   BarGauge, BigValue, BigValueColorMode, BigValueGraphMode, BigValueJustifyMode, GlobalStyles,
@@ -21,10 +22,12 @@ const theme = createTheme({ colors: { mode: "dark" } });
 
 interface Drawn { panel: any; frames: DataFrame[]; span: Span; width: number; height: number }
 
-const numbers = (frames: DataFrame[]) => frames.flatMap((frame) =>
-  frame.fields.filter((field) => field.type === FieldType.number).map((field) => ({ frame, field })));
+const numbers = (frames: DataFrame[]) => frames.flatMap((frame) => frame.fields
+  .filter((field) => field.type === FieldType.number).map((field) => ({ frame, field })));
 
-const last = (field: Field) => field.display!(reduceField({ field, reducers: ["lastNotNull"] }).lastNotNull);
+function last(field: Field) {
+  return field.display!(reduceField({ field, reducers: ["lastNotNull"] }).lastNotNull);
+}
 
 function Stat({ frames, width, height }: Drawn) {
   const [{ frame, field }] = numbers(frames);
@@ -37,24 +40,27 @@ function Bars({ frames, width, height }: Drawn) {
   const all = numbers(frames);
   const max = Math.max(...all.map(({ field }) => last(field).numeric));
   const each = Math.min(34, height / all.length);
-  return <div>{all.map(({ frame, field }, index) => <BarGauge key={index} theme={theme} width={width}
-    height={each - 3} field={{ ...field.config, min: 0, max: field.config.max ?? max }}
+  return <div>{all.map(({ frame, field }, index) => <BarGauge key={index} theme={theme}
+    width={width} height={each - 3} field={{ ...field.config, min: 0, max: field.config.max ?? max }}
     value={{ ...last(field), title: getFieldDisplayName(field, frame, frames) }}
-    orientation={VizOrientation.Horizontal} display={field.display} itemSpacing={8} lcdCellWidth={12}
-    displayMode={BarGaugeDisplayMode.Gradient} />)}</div>;
+    orientation={VizOrientation.Horizontal} display={field.display} itemSpacing={8}
+    lcdCellWidth={12} displayMode={BarGaugeDisplayMode.Gradient} />)}</div>;
 }
 
 function Lines({ panel, frames, span, width, height }: Drawn) {
   const [from, to] = [dateTime(span.from), dateTime(span.to)];
   return <TimeSeries frames={frames} structureRev={1} timeRange={{ from, to, raw: { from, to } }}
     timeZone="utc" width={width - 14} height={height} options={panel.options}
-    legend={{ displayMode: LegendDisplayMode.List, placement: "bottom", calcs: [], showLegend: true }} />;
+    legend={{
+      displayMode: LegendDisplayMode.List, placement: "bottom", calcs: [], showLegend: true,
+    }} />;
 }
 
 function HeatMap({ frames, span, width, height }: Drawn) {
   const [left, bottom] = [48, 18];
   const rows = numbers(frames).map(({ frame, field }) => ({
-    bound: getFieldDisplayName(field, frame, frames), times: frame.fields[0].values, values: field.values,
+    bound: getFieldDisplayName(field, frame, frames), times: frame.fields[0].values,
+    values: field.values,
   }));
   const most = Math.max(...rows.flatMap((row) => row.values));
   const tall = (height - bottom) / rows.length;
@@ -65,8 +71,8 @@ function HeatMap({ frames, span, width, height }: Drawn) {
     {rows.map((row, index) => <g key={index}>
       <text x={left - 6} y={height - bottom - index * tall - 1} textAnchor="end">{row.bound}</text>
       {row.values.map((value, column) => value > 0 && <rect key={column} x={at(row.times[column])}
-        y={height - bottom - (index + 1) * tall} width={wide + 0.5} height={tall - 0.5} fill="#ff9830"
-        opacity={0.15 + 0.85 * Math.sqrt(value / most)} />)}
+        y={height - bottom - (index + 1) * tall} width={wide + 0.5} height={tall - 0.5}
+        fill="#ff9830" opacity={0.15 + 0.85 * Math.sqrt(value / most)} />)}
     </g>)}
     {[0.1, 0.5, 0.9].map((share) => <text key={share} textAnchor="middle" y={height - 4}
       x={left + share * (width - left)}>{clock(span.from + share * (span.to - span.from))}</text>)}
@@ -92,7 +98,9 @@ function Cell({ panel, frames, span }: { panel: any; frames: DataFrame[]; span: 
   const { x, y, w, h } = panel.gridPos;
   const cell = (WIDTH - GAP) / 24;
   const place = { position: "absolute" as const, left: GAP + x * cell, top: y * ROW };
-  if (panel.type === "row") return <div style={{ ...place, paddingTop: 12 }}><b>⌄ {panel.title}</b></div>;
+  if (panel.type === "row") {
+    return <div style={{ ...place, paddingTop: 12 }}><b>⌄ {panel.title}</b></div>;
+  }
   const [width, height] = [w * cell - GAP, h * ROW - GAP];
   const Kind = KINDS[panel.type];
   return <div style={{ ...place, width, height }}>

@@ -19,13 +19,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.e2e import browser
 from tests.observability import stack, traffic
+from tests.observability.render import palette
 
 HERE = Path(__file__).resolve().parent
 BUILD = stack.ROOT / "build" / "render"
@@ -67,15 +67,16 @@ def page_server(prometheus: str) -> Iterator[str]:
                 self._pass_on(self.path.removeprefix("/prometheus"))
             elif path in files and files[path][0].is_file():
                 self._answer(200, files[path][0].read_bytes(), files[path][1])
+            elif path.startswith("/public/fonts/") or path == "/favicon.ico":
+                self._answer(200, b"", "font/woff2")  # not published; the browser has others
             else:
                 # Icons, which Grafana's components fetch from wherever Grafana would be.
                 public = BUILD / "node_modules/@grafana/ui/dist/public"
                 icon = (public / ("img/" + path.partition("/img/")[2])).resolve()
-                found = icon.is_file() and public in icon.parents
-                if not found:
-                    print(f"render: no {path}", file=sys.stderr)
-                self._answer(200 if found else 404, icon.read_bytes() if found else b"",
-                             "image/svg+xml")
+                if icon.is_file() and public in icon.parents:
+                    self._answer(200, icon.read_bytes(), "image/svg+xml")
+                else:
+                    self._answer(404, f"no {path}".encode(), "text/plain")
 
         def _pass_on(self, path: str) -> None:
             try:
@@ -128,23 +129,8 @@ def draw(page: browser.Page, url: str, query: str, file: Path) -> list[str]:
     page.call("Page.navigate", url=f"{url}/?{query}")
     stack.await_true(lambda: page.run("window.octet !== undefined"), lambda: page.errors, 120)
     page.screenshot(file)
-    file.write_bytes(packed(file.read_bytes()))
+    file.write_bytes(palette.with_palette(file.read_bytes()))
     return page.run("window.octet.problems") + page.errors
-
-
-def packed(png: bytes) -> bytes:
-    """The same image with its data compressed as far as zlib can."""
-    chunks, at = [], 8
-    while at < len(png):
-        size = int.from_bytes(png[at:at + 4], "big")
-        chunks.append((png[at + 4:at + 8], png[at + 8:at + 8 + size]))
-        at += 12 + size
-    pixels = zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"))
-    header = next(body for kind, body in chunks if kind == b"IHDR")
-    made = [(b"IHDR", header), (b"IDAT", zlib.compress(pixels, 9)), (b"IEND", b"")]
-    return png[:8] + b"".join(
-        len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
-        for kind, body in made)
 
 
 def main() -> int:
@@ -160,7 +146,8 @@ def main() -> int:
             servers.append(server)
             files.append(file)
         targets = [server.http_address.removeprefix("http://") for server in servers]
-        prometheus = running.enter_context(stack.prometheus(Path(temporary) / "prometheus", targets))
+        prometheus = running.enter_context(
+            stack.prometheus(Path(temporary) / "prometheus", targets))
         url = running.enter_context(page_server(prometheus.address))
         profile = Path(temporary) / "browser"
         profile.mkdir()

@@ -1,7 +1,9 @@
 """Octet's Grafana dashboards, from the list of panels in panels.py.
 
   python3 deploy/grafana/dashboards.py           write dashboards/*.json, and the tables of
-                                                 docs/dashboards.md
+                                                 docs/dashboards.md, and copies of both
+                                                 dashboards and rules into the Helm chart, which
+                                                 reads nothing outside of its folder
   python3 deploy/grafana/dashboards.py --check   fail if what is there is not what would be written
 
 Needs nothing but Python.
@@ -18,7 +20,9 @@ import panels
 from panels import DASHBOARDS, PANELS, Dashboard, Panel
 
 HERE = Path(__file__).resolve().parent
-DOCUMENT = HERE.parents[1] / "docs" / "dashboards.md"
+ROOT = HERE.parents[1]
+DOCUMENT = ROOT / "docs" / "dashboards.md"
+CHART = ROOT / "helm" / "octet"
 COLUMNS = 24
 SCHEMA_VERSION = 39  # Grafana 10 and 11; newer ones migrate it when they load it
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -210,6 +214,10 @@ def document() -> str:
 
 def files() -> dict[Path, str]:
     made = {HERE / "dashboards" / f"{name}.json": dashboard_json(name) for name in DASHBOARDS}
+    if CHART.is_dir():
+        made |= {CHART / "dashboards" / path.name: text for path, text in made.items()}
+        for rules in sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml")):
+            made[CHART / "rules" / rules.name] = rules.read_text()
     return made | {DOCUMENT: document()}
 
 

@@ -5,7 +5,7 @@ PYTHON := build/venv/bin/python
 CONFIG ?= examples/octet.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-undo venv venv-bench browser build serve test check bench format clean
+.PHONY: help setup setup-undo venv venv-bench browser build serve test check dashboards bench format clean
 
 help:  ## show this
 	@echo "Octet: an inference server that quantizes ONNX models when it starts."
@@ -25,7 +25,8 @@ venv: setup
 venv-bench: setup
 	@scripts/venv.sh --bench
 
-# What `make check` has beyond `make test`: a browser, in which the report's page is looked at.
+# What `make check` has beyond `make test`: a browser, in which the report's page is looked at, and
+# Prometheus, in which alerts are seen to fire.
 browser: setup
 	@scripts/setup.sh --check
 
@@ -41,8 +42,12 @@ test: venv  ## build and run every test and lint
 	@scripts/build.sh dev
 	@ctest --preset all --parallel $$(nproc)
 
-check: venv-bench browser  ## sanitizers, clang-tidy of everything, the comparison with peers
+check: venv-bench browser  ## sanitizers, clang-tidy of everything, a drill of the alerts, peers
 	@scripts/check.sh
+
+dashboards: venv browser  ## draw the dashboards with live data into docs/images (needs npm)
+	@scripts/build.sh dev octet
+	@OCTET_BINARY=build/dev/server/octet $(PYTHON) -m tests.observability.render.render
 
 bench: venv-bench  ## measure speed beside other engines
 	@scripts/build.sh release measured_model

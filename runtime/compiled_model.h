@@ -60,6 +60,7 @@ struct ModelAccuracy {
 // What happened to a model between its file and its kernels, for logs and metrics.
 struct ModelSummary {
   std::string mode;                 // "fp32", "bf16" or "int8"
+  std::string mode_asked;           // what the configuration says: a mode, or "auto"
   std::string mode_reason;          // why this one; empty if it is what was asked for
   double load_seconds = 0;          // import to warm
   double quantization_seconds = 0;  // of these, calibration and quantization

@@ -273,6 +273,7 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
                          .threads = options.threads,
                          .float32_weight_bytes = model.float32_weight_bytes};
   parts.summary.mode = std::string(Name(model.mode));
+  parts.summary.mode_asked = std::string(Name(options.mode));
   parts.summary.mode_reason = model.mode_reason;
   parts.summary.warnings = std::move(model.warnings);
   if (const auto& report = model.quantization) {

@@ -28,12 +28,18 @@ tidy_all() { scripts/build.sh dev && "$PYTHON" tests/lint/check_tidy.py --all; }
 
 report_page() { scripts/build.sh dev octet && ctest --preset all -R 'e2e.report_page_test'; }
 
+alert_drill() {
+  scripts/build.sh dev octet &&
+    OCTET_BINARY=build/dev/server/octet "$PYTHON" -m tests.observability.drill
+}
+
 peers() { scripts/build.sh release measured_model && "$PYTHON" tests/bench/run.py --quick; }
 
 part "asan+ubsan: unit, property, conformance, e2e" sanitizer asan
 part "tsan: everything behind gRPC" sanitizer tsan
 part "clang-tidy: every file" tidy_all
 part "the report's page in a browser" report_page
+part "alerts fire and resolve: a drill" alert_drill
 part "comparison with peers" peers
 
 echo "=== check"

@@ -2,7 +2,8 @@
 # Installs the Debian packages that Octet is built and tested with, if they are missing.
 #
 #   scripts/setup.sh          install
-#   scripts/setup.sh --check  install, with the browser that the report's page is tested in
+#   scripts/setup.sh --check  install, with the browser that the report's page is tested in, and
+#                             Prometheus, which alerts and dashboards are tested with
 #   scripts/setup.sh --undo   remove the Debian 13 package source that setup may have added
 #
 # Debian 13 has everything. Debian 12 has everything but a recent oneDNN: that one library comes
@@ -20,7 +21,7 @@ PACKAGES=(
   libonnx-dev libhwy-dev
   libgtest-dev libgmock-dev libbenchmark-dev python3 python3-venv
 )
-[[ ${1:-} != --check ]] || PACKAGES+=(chromium fonts-dejavu-core)
+[[ ${1:-} != --check ]] || PACKAGES+=(chromium fonts-dejavu-core prometheus)
 readonly PACKAGES
 readonly ONEDNN=libdnnl-dev
 readonly ONEDNN_AT_LEAST=3.5

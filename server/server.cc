@@ -35,6 +35,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   options.models.max_request_bytes = options.grpc.max_request_bytes;
   server->metrics_ = std::make_unique<MetricsRegistry>();
   server->metrics_->SetBuildInfo(options.grpc.version, options.isa, options.onednn_version);
+  server->metrics_->SetCores(options.cores);
   OCTET_ASSIGN_OR_RETURN(server->models_,
                          ModelManager::Create(std::move(options.models), *server->metrics_));
   OCTET_ASSIGN_OR_RETURN(server->grpc_,
@@ -44,6 +45,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   pages.push_back({"/healthz/live", [] { return HttpResponse{.body = "live\n"}; }});
   pages.push_back({"/healthz/ready", [self] { return Readiness(*self->models_); }});
   pages.push_back({"/metrics", [self] {
+                     self->metrics_->SetReady(Readiness(*self->models_).status == 200);
                      return HttpResponse{.content_type = std::string(kMetricsContentType),
                                          .body = self->metrics_->Scrape()};
                    }});

@@ -21,6 +21,7 @@ struct ServerOptions {
   absl::Duration drain = absl::Seconds(30);
   ModelManagerOptions models;
   std::string isa, onednn_version;  // for octet_build_info
+  int cores = 1;                    // for octet_process_cpu_cores
 };
 
 // Thread-safe.

@@ -61,7 +61,9 @@ TEST_F(ServerTest, LivesWhileItLoadsAndIsReadyAfterwards) {
   EXPECT_THAT(Get("/healthz/ready"), StartsWith("HTTP/1.1 200 "));
   const std::string metrics = Get("/metrics");
   EXPECT_THAT(metrics, HasSubstr("Content-Type: text/plain; version=0.0.4"));
-  EXPECT_THAT(metrics, HasSubstr("octet_model_info{mode=\"int8\",model=\"m\",version=\"1\"} 1\n"));
+  EXPECT_THAT(
+      metrics,
+      HasSubstr("octet_model_info{asked=\"auto\",mode=\"int8\",model=\"m\",version=\"1\"} 1\n"));
   EXPECT_THAT(metrics, HasSubstr("octet_build_info{isa=\"avx2\",onednn=\"3.7.2\","
                                  "version=\"1.2.3\"} 1\n"));
   EXPECT_THAT(Get("/other"), StartsWith("HTTP/1.1 404 "));

@@ -218,8 +218,7 @@ int64_t BatchQueue::FitCompiledSizes(const Bucket& bucket, int64_t share) const 
 // Until when to wait for company; `now` means not at all. Nobody waits so long that a deadline is
 // missed for it.
 absl::Time BatchQueue::DelayUntil(const Bucket& bucket, int64_t share, absl::Time now) const {
-  const bool others_are_busy = running_ >= policy_.streams - 1;
-  if (policy_.max_queue_delay <= absl::ZeroDuration() || closed_ || !others_are_busy ||
+  if (policy_.max_queue_delay <= absl::ZeroDuration() || closed_ || !OthersAreBusy() ||
       bucket.rows >= preferred_) {
     return now;
   }
@@ -234,6 +233,14 @@ absl::Time BatchQueue::DelayUntil(const Bucket& bucket, int64_t share, absl::Tim
     }
   }
   return std::max(until, now);
+}
+
+// Of a batch that leaves now. Looked at before it is gathered.
+DispatchReason BatchQueue::ReasonFor(const Bucket& bucket, int64_t share) const {
+  if (closed_) return DispatchReason::kDraining;
+  const bool company = policy_.max_queue_delay > absl::ZeroDuration();
+  if (share >= limit_ || (company && bucket.rows >= preferred_)) return DispatchReason::kFull;
+  return company && OthersAreBusy() ? DispatchReason::kDelayOver : DispatchReason::kStreamIdle;
 }
 
 // Whole requests in order until `share` rows are reached. One that is larger than the share goes
@@ -270,6 +277,7 @@ Taken BatchQueue::TakeBatch(absl::Time now) {
       taken.call_again = delay_until;
       return taken;
     }
+    taken.reason = ReasonFor(*bucket, share);
     Gather(*bucket, share, now, taken);
     // Everyone may have left since the heads were looked at.
     if (taken.batch.empty()) continue;

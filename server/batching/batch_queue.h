@@ -40,10 +40,20 @@ struct Dropped {
   absl::Status status;
 };
 
+// Why a batch left the queue when it did.
+enum class DispatchReason : uint8_t {
+  kStreamIdle,  // a stream was free and took its share
+  kFull,        // limit() rows, or preferred_batch_size where batches wait for company
+  kDelayOver,   // max_queue_delay had passed, or no deadline allowed more of it
+  kDraining,    // nothing else is to come
+};
+inline constexpr int kDispatchReasons = 4;
+
 struct Taken {
-  Batch batch;                   // to run now; empty if there is nothing to run yet
-  std::vector<Dropped> dropped;  // to finish, outside of any lock
-  absl::Time call_again = absl::InfiniteFuture();  // when an empty batch is worth another call
+  Batch batch;  // to run now; empty if there is nothing to run yet
+  DispatchReason reason = DispatchReason::kStreamIdle;  // of a batch
+  std::vector<Dropped> dropped;                         // to finish, outside of any lock
+  absl::Time call_again = absl::InfiniteFuture();       // when an empty batch is worth another call
 };
 
 int64_t RowCount(const Batch& batch);
@@ -111,6 +121,8 @@ class BatchQueue {
   int64_t Share(const Bucket& bucket, absl::Duration oldest_wait) const;
   int64_t FitCompiledSizes(const Bucket& bucket, int64_t share) const;
   absl::Time DelayUntil(const Bucket& bucket, int64_t share, absl::Time now) const;
+  bool OthersAreBusy() const { return running_ >= policy_.streams - 1; }
+  DispatchReason ReasonFor(const Bucket& bucket, int64_t share) const;
   void Gather(Bucket& bucket, int64_t share, absl::Time now, Taken& taken);
 
   const BatchingPolicy policy_;

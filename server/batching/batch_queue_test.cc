@@ -36,6 +36,7 @@ class BatchQueueTest : public ::testing::Test {
     Taken taken = queue_->TakeBatch(now_);
     for (Dropped& dropped : taken.dropped) dropped_.push_back(std::move(dropped));
     call_again_ = taken.call_again;
+    reason_ = taken.reason;
     std::vector<int64_t> rows;
     for (const auto& task : taken.batch) rows.push_back(task->input.rows);
     return rows;
@@ -48,6 +49,7 @@ class BatchQueueTest : public ::testing::Test {
   std::unique_ptr<BatchQueue> queue_;
   std::vector<Dropped> dropped_;
   absl::Time call_again_;
+  DispatchReason reason_ = DispatchReason::kStreamIdle;
 };
 
 TEST_F(BatchQueueTest, OneStreamTakesEverythingThatFits) {
@@ -57,6 +59,25 @@ TEST_F(BatchQueueTest, OneStreamTakesEverythingThatFits) {
   EXPECT_EQ(Take().size(), 3u);
   EXPECT_THAT(Take(), IsEmpty());
   EXPECT_EQ(call_again_, absl::InfiniteFuture());
+}
+
+TEST_F(BatchQueueTest, BatchesSayWhyTheyLeave) {
+  Make({.max_batch_size = 8});
+  AddMany(9);
+  Take();
+  EXPECT_EQ(reason_, DispatchReason::kFull);
+  Take();
+  EXPECT_EQ(reason_, DispatchReason::kStreamIdle);
+  Make({.max_batch_size = 8, .max_queue_delay = absl::Milliseconds(5)});
+  AddMany(2);
+  EXPECT_THAT(Take(), IsEmpty());
+  now_ += absl::Milliseconds(5);
+  EXPECT_EQ(Take().size(), 2u);
+  EXPECT_EQ(reason_, DispatchReason::kDelayOver);
+  AddMany(1);
+  queue_->Close();
+  EXPECT_EQ(Take().size(), 1u);
+  EXPECT_EQ(reason_, DispatchReason::kDraining);
 }
 
 TEST_F(BatchQueueTest, EachOfSeveralStreamsTakesItsShare) {

@@ -196,6 +196,7 @@ void BatchScheduler::ServeStream(int stream) {
   while (WaitForWork(taken, now)) {
     if (!taken.dropped.empty()) FinishDropped(taken.dropped, *statistics_[stream]);
     if (taken.batch.empty()) continue;
+    if (options_.on_dispatch) options_.on_dispatch(taken.reason);
     const Batch& batch = taken.batch;
     const int64_t rows = RowCount(batch);
     const InferTask& member = *batch.front();

@@ -29,6 +29,9 @@ struct SchedulerOptions {
   // Called on a stream's thread after each run, before the callers are told. May be empty.
   std::function<void(const BatchReport&)> on_batch;
 
+  // Called on a stream's thread before each run. May be empty.
+  std::function<void(DispatchReason)> on_dispatch;
+
   // Run every compiled batch size with zeros before the first request.
   bool warm_up = true;
 };

@@ -67,7 +67,8 @@ ServerOptions ToServerOptions(const Config& config) {
                         .http_port = server.http_port,
                         .drain = absl::Seconds(server.drain_seconds),
                         .isa = kernels::InstructionSet(),
-                        .onednn_version = kernels::OneDnnVersion()};
+                        .onednn_version = kernels::OneDnnVersion(),
+                        .cores = UsableCores()};
   options.models = ToModels(config);
   return options;
 }

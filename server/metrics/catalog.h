@@ -27,7 +27,9 @@ namespace metric_labels {
 inline constexpr std::array<absl::string_view, 2> kModel = {"model", "version"};
 inline constexpr std::array<absl::string_view, 3> kModelCode = {"model", "version", "code"};
 inline constexpr std::array<absl::string_view, 3> kModelKind = {"model", "version", "kind"};
-inline constexpr std::array<absl::string_view, 3> kModelMode = {"model", "version", "mode"};
+inline constexpr std::array<absl::string_view, 4> kModelMode = {"model", "version", "mode",
+                                                                "asked"};
+inline constexpr std::array<absl::string_view, 3> kModelReason = {"model", "version", "reason"};
 inline constexpr std::array<absl::string_view, 3> kModelResult = {"model", "version", "result"};
 inline constexpr std::array<absl::string_view, 1> kResult = {"result"};
 inline constexpr std::array<absl::string_view, 3> kModelMetric = {"model", "version", "metric"};
@@ -74,6 +76,36 @@ inline constexpr MetricDef kPendingRequests{
     .help = "Requests waiting in the queue, not yet part of a batch.",
     .labels = metric_labels::kModel,
     .replaces = "nv_inference_pending_request_count; ovms_current_requests"};
+
+inline constexpr MetricDef kDispatches{
+    .type = MetricDef::Type::kCounter,
+    .name = "octet_batch_dispatch_total",
+    .help =
+        "Batches taken from the queue, by what made them leave: reason=\"stream_idle\" a stream "
+        "was "
+        "free, \"full\" there were as many rows as may run together, \"delay_over\" "
+        "max_queue_delay_microseconds allowed no longer wait for company, \"draining\" the model "
+        "is going.",
+    .labels = metric_labels::kModelReason};
+
+inline constexpr MetricDef kStreams{.type = MetricDef::Type::kGauge,
+                                    .name = "octet_model_streams",
+                                    .help = "Batches of the model that can run at the same time.",
+                                    .labels = metric_labels::kModel};
+
+inline constexpr MetricDef kQueueLimit{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_queue_limit_requests",
+    .help = "batching.max_queue_size: with that many pending requests the next one is refused.",
+    .labels = metric_labels::kModel};
+
+inline constexpr MetricDef kBusySeconds{
+    .type = MetricDef::Type::kCounter,
+    .name = "octet_stream_busy_seconds_total",
+    .help =
+        "Time that streams spent running batches, each batch counted once. Its rate divided by "
+        "octet_model_streams is the utilisation.",
+    .labels = metric_labels::kModel};
 
 inline constexpr MetricDef kBatchSize{.type = MetricDef::Type::kHistogram,
                                       .name = "octet_batch_size",
@@ -163,7 +195,9 @@ inline constexpr MetricDef kScratchpadBytes{.type = MetricDef::Type::kGauge,
 inline constexpr MetricDef kModelInfo{
     .type = MetricDef::Type::kGauge,
     .name = "octet_model_info",
-    .help = "1 for every served model; mode is fp32, bf16, int8 or int4.",
+    .help =
+        "1 for every served model; mode is fp32, bf16, int8 or int4, asked is what the "
+        "configuration says: one of these, or auto.",
     .labels = metric_labels::kModelMode};
 
 inline constexpr MetricDef kSwaps{
@@ -252,6 +286,33 @@ inline constexpr MetricDef kResidentBytes{
     .labels = {},
     .replaces = "nv_cpu_memory_used_bytes (which is of the whole machine)"};
 
+inline constexpr MetricDef kMemoryLimit{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_process_memory_limit_bytes",
+    .help =
+        "Memory that the process may use, read when scraped: the limit of its container, or the "
+        "machine's memory where there is none.",
+    .labels = {}};
+
+inline constexpr MetricDef kCpuSeconds{.type = MetricDef::Type::kCounter,
+                                       .name = "octet_process_cpu_seconds_total",
+                                       .help = "CPU time of the process, user and system.",
+                                       .labels = {},
+                                       .replaces = "nv_cpu_utilization (of the whole machine)"};
+
+inline constexpr MetricDef kCpuCores{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_process_cpu_cores",
+    .help =
+        "Cores that the process may use, by its affinity mask and its container's quota, rounded "
+        "up.",
+    .labels = {}};
+
+inline constexpr MetricDef kReady{.type = MetricDef::Type::kGauge,
+                                  .name = "octet_ready",
+                                  .help = "1 when /healthz/ready answers 200, else 0.",
+                                  .labels = {}};
+
 inline constexpr MetricDef kBuildInfo{
     .type = MetricDef::Type::kGauge,
     .name = "octet_build_info",
@@ -264,6 +325,8 @@ inline constexpr std::array kCatalog = {
     &kWeightBytes,    &kSavedBytes,      &kArenaBytes,     &kScratchpadBytes, &kModelInfo,
     &kSwaps,          &kConfigReloads,   &kConfigTime,     &kOutputSqnr,      &kAccuracy,
     &kAccuracyTarget, &kAccuracyVerdict, &kShadowRequests, &kShadowSqnr,      &kShadowAgreement,
-    &kResidentBytes,  &kBuildInfo,       &kWarmStart};
+    &kResidentBytes,  &kBuildInfo,       &kWarmStart,      &kDispatches,      &kStreams,
+    &kQueueLimit,     &kBusySeconds,     &kMemoryLimit,    &kCpuSeconds,      &kCpuCores,
+    &kReady};
 
 }  // namespace octet::server

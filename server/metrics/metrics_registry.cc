@@ -1,9 +1,6 @@
 #include "server/metrics/metrics_registry.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <set>
 #include <utility>
@@ -17,52 +14,13 @@
 #include "prometheus/registry.h"
 #include "prometheus/text_serializer.h"
 #include "server/metrics/catalog.h"
+#include "server/metrics/metric_families.h"
+#include "server/metrics/process_metrics.h"
 
 namespace octet::server {
 namespace {
 
 constexpr int kStatusCodes = 17;
-
-prometheus::Family<prometheus::Counter>& CounterFamily(prometheus::Registry& registry,
-                                                       const MetricDef& metric) {
-  return prometheus::BuildCounter()
-      .Name(std::string(metric.name))
-      .Help(std::string(metric.help))
-      .Register(registry);
-}
-
-prometheus::Family<prometheus::Gauge>& GaugeFamily(prometheus::Registry& registry,
-                                                   const MetricDef& metric) {
-  return prometheus::BuildGauge()
-      .Name(std::string(metric.name))
-      .Help(std::string(metric.help))
-      .Register(registry);
-}
-
-prometheus::Family<prometheus::Histogram>& HistogramFamily(prometheus::Registry& registry,
-                                                           const MetricDef& metric) {
-  return prometheus::BuildHistogram()
-      .Name(std::string(metric.name))
-      .Help(std::string(metric.help))
-      .Register(registry);
-}
-
-// Pairs the catalog's label names with values, in order.
-prometheus::Labels LabelsOf(const MetricDef& metric, std::vector<absl::string_view> values) {
-  prometheus::Labels labels;
-  for (size_t i = 0; i < metric.labels.size(); ++i) {
-    labels.emplace(std::string(metric.labels[i]), std::string(values[i]));
-  }
-  return labels;
-}
-
-// Resident pages of this process; 0 where /proc does not say.
-double ResidentBytes() {
-  std::ifstream file("/proc/self/statm");
-  double total = 0, resident = 0;
-  if (!(file >> total >> resident)) return 0;
-  return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
-}
 
 }  // namespace
 
@@ -72,6 +30,10 @@ struct MetricsRegistry::Families {
   prometheus::Family<prometheus::Counter>& rows = CounterFamily(registry, kInferenceCount);
   prometheus::Family<prometheus::Counter>& executions = CounterFamily(registry, kExecutions);
   prometheus::Family<prometheus::Gauge>& pending = GaugeFamily(registry, kPendingRequests);
+  prometheus::Family<prometheus::Gauge>& queue_limit = GaugeFamily(registry, kQueueLimit);
+  prometheus::Family<prometheus::Gauge>& streams = GaugeFamily(registry, kStreams);
+  prometheus::Family<prometheus::Counter>& busy = CounterFamily(registry, kBusySeconds);
+  prometheus::Family<prometheus::Counter>& dispatches = CounterFamily(registry, kDispatches);
   prometheus::Family<prometheus::Histogram>& batch_size = HistogramFamily(registry, kBatchSize);
   prometheus::Family<prometheus::Histogram>& request_seconds =
       HistogramFamily(registry, kRequestSeconds);
@@ -98,10 +60,9 @@ struct MetricsRegistry::Families {
       CounterFamily(registry, kShadowRequests);
   prometheus::Family<prometheus::Gauge>& shadow_sqnr = GaugeFamily(registry, kShadowSqnr);
   prometheus::Family<prometheus::Gauge>& shadow_agreement = GaugeFamily(registry, kShadowAgreement);
-  prometheus::Family<prometheus::Gauge>& resident_bytes = GaugeFamily(registry, kResidentBytes);
   prometheus::Family<prometheus::Gauge>& build_info = GaugeFamily(registry, kBuildInfo);
   prometheus::Family<prometheus::Gauge>& warm_start = GaugeFamily(registry, kWarmStart);
-  prometheus::Gauge& resident = resident_bytes.Add({});
+  ProcessMetrics process{registry};
   prometheus::Gauge& config_time = config_times.Add({});
   // By ConfigReload.
   const std::array<prometheus::Counter*, 3> config_results = {
@@ -136,6 +97,10 @@ struct ModelMetrics::Handles {
   prometheus::Counter& rows = families.rows.Add(labels);
   prometheus::Counter& executions = families.executions.Add(labels);
   prometheus::Gauge& pending = families.pending.Add(labels);
+  prometheus::Gauge& queue_limit = families.queue_limit.Add(labels);
+  prometheus::Gauge& streams = families.streams.Add(labels);
+  prometheus::Counter& busy = families.busy.Add(labels);
+  const std::array<prometheus::Counter*, kDispatchReasonNames.size()> dispatches = Dispatches();
   prometheus::Histogram& batch_size = AddHistogram(families.batch_size, kBatchSize);
   prometheus::Histogram& request_seconds = AddHistogram(families.request_seconds, kRequestSeconds);
   prometheus::Histogram& queue_seconds = AddHistogram(families.queue_seconds, kQueueSeconds);
@@ -238,6 +203,15 @@ struct ModelMetrics::Handles {
     }
   }
 
+  std::array<prometheus::Counter*, kDispatchReasonNames.size()> Dispatches() const {
+    std::array<prometheus::Counter*, kDispatchReasonNames.size()> counters = {};
+    for (size_t i = 0; i < counters.size(); ++i) {
+      const auto with = LabelsOf(kDispatches, {model, version, kDispatchReasonNames[i]});
+      counters[i] = &families.dispatches.Add(with);
+    }
+    return counters;
+  }
+
  private:
   prometheus::Histogram& AddHistogram(prometheus::Family<prometheus::Histogram>& family,
                                       const MetricDef& metric) const {
@@ -266,6 +240,12 @@ ModelMetrics::~ModelMetrics() {
   families.rows.Remove(&handles_->rows);
   families.executions.Remove(&handles_->executions);
   families.pending.Remove(&handles_->pending);
+  families.queue_limit.Remove(&handles_->queue_limit);
+  families.streams.Remove(&handles_->streams);
+  families.busy.Remove(&handles_->busy);
+  for (prometheus::Counter* const counter : handles_->dispatches) {
+    families.dispatches.Remove(counter);
+  }
   families.batch_size.Remove(&handles_->batch_size);
   families.request_seconds.Remove(&handles_->request_seconds);
   families.queue_seconds.Remove(&handles_->queue_seconds);
@@ -289,7 +269,12 @@ void ModelMetrics::CountRequest(absl::StatusCode code, absl::Duration duration) 
   handles_->request_seconds.Observe(absl::ToDoubleSeconds(duration));
 }
 
-void ModelMetrics::CountRun(int64_t rows) {
+void ModelMetrics::CountDispatch(int reason) {
+  handles_->dispatches[static_cast<size_t>(reason)]->Increment();
+}
+
+void ModelMetrics::CountRun(int64_t rows, absl::Duration busy) {
+  handles_->busy.Increment(absl::ToDoubleSeconds(busy));
   handles_->executions.Increment();
   handles_->rows.Increment(static_cast<double>(rows));
   handles_->batch_size.Observe(static_cast<double>(rows));
@@ -312,7 +297,8 @@ void ModelMetrics::SetLoaded(const LoadedModel& loaded) {
   const auto set = [&](prometheus::Family<prometheus::Gauge>& family,
                        const prometheus::Labels& with,
                        double value) { Handles::Set(family, with, value, gauges); };
-  set(families.model_info, labels(kModelInfo, loaded.mode), 1);
+  set(families.model_info,
+      LabelsOf(kModelInfo, {handles.model, handles.version, loaded.mode, loaded.mode_asked}), 1);
   if (loaded.warm_start) set(families.warm_start, handles.labels, *loaded.warm_start ? 1 : 0);
   if (!loaded.accuracy_verdict.empty()) {
     const std::string& metric = loaded.accuracy_metric;
@@ -367,13 +353,17 @@ void MetricsRegistry::CountUnroutedRequest(absl::StatusCode code) {
       .Increment();
 }
 
+void MetricsRegistry::SetReady(bool ready) { families_->process.SetReady(ready); }
+
+void MetricsRegistry::SetCores(int cores) { families_->process.SetCores(cores); }
+
 void MetricsRegistry::SetBuildInfo(absl::string_view version, absl::string_view isa,
                                    absl::string_view onednn) {
   families_->build_info.Add(LabelsOf(kBuildInfo, {version, isa, onednn})).Set(1);
 }
 
 std::string MetricsRegistry::Scrape() {
-  families_->resident.Set(ResidentBytes());
+  families_->process.Update();
   {
     const MutexLock lock(families_->mutex);
     for (ModelMetrics* const model : families_->models) {
@@ -381,6 +371,8 @@ std::string MetricsRegistry::Scrape() {
       const ModelGauges gauges = model->gauges_();
       ModelMetrics::Handles& handles = *model->handles_;
       handles.pending.Set(gauges.pending_requests);
+      handles.queue_limit.Set(gauges.queue_limit);
+      handles.streams.Set(gauges.streams);
       handles.float32_bytes.Set(gauges.float32_weight_bytes);
       handles.served_bytes.Set(gauges.served_weight_bytes);
       handles.saved_bytes.Set(gauges.float32_weight_bytes - gauges.served_weight_bytes);

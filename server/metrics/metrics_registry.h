@@ -19,11 +19,17 @@ namespace octet::server {
 
 class MetricsRegistry;
 
+// The values of the label `reason` of octet_batch_dispatch_total.
+inline constexpr std::array<absl::string_view, 4> kDispatchReasonNames = {"stream_idle", "full",
+                                                                          "delay_over", "draining"};
+
 enum class ConfigReload : uint8_t { kOk, kRejected, kFailed };
 
 // The values that a scrape reads from a model. Bytes are what is in memory now.
 struct ModelGauges {
   double pending_requests = 0;
+  double queue_limit = 0;
+  double streams = 0;
   double float32_weight_bytes = 0;
   double served_weight_bytes = 0;
   double arena_bytes = 0;
@@ -40,6 +46,7 @@ struct ModelGauges {
 // What is known of a model once it is ready.
 struct LoadedModel {
   std::string mode;
+  std::string mode_asked;
   double load_seconds = 0;
   double quantization_seconds = 0;
   std::optional<bool> warm_start;  // nothing: no decisions are kept
@@ -63,8 +70,11 @@ class ModelMetrics {
   // An answered request, whatever the answer.
   void CountRequest(absl::StatusCode code, absl::Duration duration);
 
+  // A batch that leaves the queue. `reason` is an index of kDispatchReasonNames.
+  void CountDispatch(int reason);
+
   // A run of the model, and each of the requests that were part of it.
-  void CountRun(int64_t rows);
+  void CountRun(int64_t rows, absl::Duration busy);
   void CountRequestOfRun(absl::Duration queue, absl::Duration compute);
 
   // Once, when the model is ready.
@@ -108,6 +118,10 @@ class MetricsRegistry {
   void CountUnroutedRequest(absl::StatusCode code);
 
   void CountConfigReload(ConfigReload result);
+
+  // What a scrape is to say of the server from here on.
+  void SetReady(bool ready);
+  void SetCores(int cores);
 
   void SetBuildInfo(absl::string_view version, absl::string_view isa, absl::string_view onednn);
 

@@ -13,6 +13,8 @@ using ::testing::Not;
 
 ModelGauges Gauges() {
   return {.pending_requests = 7,
+          .queue_limit = 70,
+          .streams = 2,
           .float32_weight_bytes = 4000,
           .served_weight_bytes = 1000,
           .arena_bytes = 300,
@@ -27,6 +29,7 @@ ModelGauges Gauges() {
 
 LoadedModel Loaded() {
   return {.mode = "int8",
+          .mode_asked = "auto",
           .load_seconds = 2.5,
           .quantization_seconds = 1.5,
           .warm_start = true,
@@ -85,7 +88,8 @@ TEST(MetricsRegistryTest, CountsWhatHappened) {
   model->CountRequest(absl::StatusCode::kOk, absl::Milliseconds(3));
   model->CountRequest(absl::StatusCode::kOk, absl::Milliseconds(4));
   model->CountRequest(absl::StatusCode::kInvalidArgument, absl::Microseconds(50));
-  model->CountRun(3);
+  model->CountDispatch(1);
+  model->CountRun(3, absl::Milliseconds(2));
   model->CountRequestOfRun(absl::Milliseconds(1), absl::Milliseconds(2));
   registry.CountUnroutedRequest(absl::StatusCode::kNotFound);
   const std::string text = registry.Scrape();
@@ -108,6 +112,13 @@ TEST(MetricsRegistryTest, CountsWhatHappened) {
   EXPECT_THAT(text, HasSubstr(absl::StrCat("octet_batch_size_bucket", labels, ",le=\"2\"} 0\n")));
   EXPECT_THAT(text, HasSubstr(absl::StrCat("octet_batch_size_bucket", labels, ",le=\"4\"} 1\n")));
   series("octet_pending_requests", "7");
+  series("octet_queue_limit_requests", "70");
+  series("octet_model_streams", "2");
+  series("octet_stream_busy_seconds_total", "0.002");
+  EXPECT_THAT(text, HasSubstr("octet_batch_dispatch_total{model=\"digits\",reason=\"full\","
+                              "version=\"1\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("octet_batch_dispatch_total{model=\"digits\","
+                              "reason=\"stream_idle\",version=\"1\"} 0\n"));
   series("octet_model_memory_saved_bytes", "3000");
   series("octet_model_arena_bytes", "300");
 }
@@ -133,20 +144,20 @@ TEST(MetricsRegistryTest, CountersGoOnWhenAModelReplacesAnother) {
   model->SetLoaded(Loaded());
   model->CountRequest(absl::StatusCode::kOk, absl::ZeroDuration());
   model->Attach(&second, [] { return ModelGauges{.pending_requests = 2}; });
-  model->SetLoaded({.mode = "fp32"});
+  model->SetLoaded({.mode = "fp32", .mode_asked = "auto"});
   model->CountSwap(true);
   model->Detach(&first);
   model->CountRequest(absl::StatusCode::kOk, absl::ZeroDuration());
   const std::string text = registry.Scrape();
   EXPECT_THAT(text, HasSubstr("code=\"OK\",model=\"digits\",version=\"1\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("octet_pending_requests{model=\"digits\",version=\"1\"} 2\n"));
-  EXPECT_THAT(text, HasSubstr("octet_model_info{mode=\"fp32\""));
-  EXPECT_THAT(text, Not(HasSubstr("octet_model_info{mode=\"int8\"")));
+  EXPECT_THAT(text, HasSubstr("octet_model_info{asked=\"auto\",mode=\"fp32\""));
+  EXPECT_THAT(text, Not(HasSubstr("octet_model_info{asked=\"auto\",mode=\"int8\"")));
   EXPECT_THAT(text, Not(HasSubstr("octet_model_accuracy_verdict{model=\"digits\"")));
   EXPECT_THAT(text, HasSubstr("octet_model_swap_total{model=\"digits\",result=\"ok\","
                               "version=\"1\"} 1\n"));
-  model->SetLoaded({.mode = "fp32"});
-  EXPECT_THAT(registry.Scrape(), HasSubstr("octet_model_info{mode=\"fp32\""));
+  model->SetLoaded({.mode = "fp32", .mode_asked = "auto"});
+  EXPECT_THAT(registry.Scrape(), HasSubstr("octet_model_info{asked=\"auto\",mode=\"fp32\""));
 }
 
 TEST(MetricsRegistryTest, CountsReloadsOfTheConfiguration) {
@@ -165,7 +176,7 @@ TEST(MetricsRegistryTest, AccuracyIsShownWhereThereIsAVerdict) {
   int8->SetLoaded(Loaded());
   unverified->SetLoaded(
       {.mode = "int8", .accuracy_verdict = "unverified", .accuracy_metric = "sqnr"});
-  fp32->SetLoaded({.mode = "fp32"});
+  fp32->SetLoaded({.mode = "fp32", .mode_asked = "auto"});
   const std::string text = registry.Scrape();
   EXPECT_THAT(text, HasSubstr("octet_model_accuracy{metric=\"cosine\",model=\"int8\","
                               "version=\"1\"} 0.995\n"));
@@ -181,12 +192,26 @@ TEST(MetricsRegistryTest, AccuracyIsShownWhereThereIsAVerdict) {
   EXPECT_THAT(text, Not(HasSubstr("octet_model_accuracy_target{metric=\"\"")));
 }
 
-TEST(MetricsRegistryTest, ResidentMemoryIsThatOfThisProcess) {
+// The value of a series without labels.
+double ValueOf(const std::string& text, absl::string_view name) {
+  const size_t at = text.find(absl::StrCat("\n", name, " "));
+  return at == std::string::npos ? -1 : std::stod(text.substr(at + name.size() + 2));
+}
+
+TEST(MetricsRegistryTest, ProcessSeriesAreThoseOfThisProcess) {
   MetricsRegistry registry;
-  const std::string text = registry.Scrape();
-  const size_t at = text.find("\noctet_process_resident_bytes ");
-  ASSERT_NE(at, std::string::npos);
-  EXPECT_GT(std::stod(text.substr(text.find(' ', at))), 1e6);
+  registry.SetCores(3);
+  registry.SetReady(true);
+  std::string text = registry.Scrape();
+  EXPECT_GT(ValueOf(text, "octet_process_resident_bytes"), 1e6);
+  EXPECT_GT(ValueOf(text, "octet_process_memory_limit_bytes"),
+            ValueOf(text, "octet_process_resident_bytes"));
+  EXPECT_EQ(ValueOf(text, "octet_process_cpu_cores"), 3);
+  EXPECT_EQ(ValueOf(text, "octet_ready"), 1);
+  const double before = ValueOf(text, "octet_process_cpu_seconds_total");
+  EXPECT_GT(before, 0);
+  while (ValueOf(text, "octet_process_cpu_seconds_total") <= before) text = registry.Scrape();
+  EXPECT_LT(ValueOf(text, "octet_process_cpu_seconds_total"), before + 60);
 }
 
 }  // namespace

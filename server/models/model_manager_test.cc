@@ -189,7 +189,9 @@ TEST_F(ModelManagerTest, LoadedModelShowsInMetrics) {
   const auto manager = Start({});
   AwaitLoads(*manager);
   const std::string text = metrics_.Scrape();
-  EXPECT_THAT(text, HasSubstr("octet_model_info{mode=\"int8\",model=\"m\",version=\"1\"} 1\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("octet_model_info{asked=\"auto\",mode=\"int8\",model=\"m\",version=\"1\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("octet_model_memory_saved_bytes{model=\"m\",version=\"1\"} 3000\n"));
   EXPECT_THAT(text, HasSubstr("octet_model_quantization_seconds{model=\"m\",version=\"1\"} 0.5\n"));
 }

@@ -40,6 +40,7 @@ void LogReady(const ServableModel& servable, double seconds) {
 LoadedModel LoadedFrom(const runtime::ModelSummary& summary, double seconds) {
   const runtime::ModelAccuracy& accuracy = summary.accuracy;
   LoadedModel loaded{.mode = summary.mode,
+                     .mode_asked = summary.mode_asked,
                      .load_seconds = seconds,
                      .quantization_seconds = summary.quantization_seconds,
                      .accuracy_verdict = accuracy.verdict,

@@ -10,6 +10,8 @@
 
 namespace octet::server {
 
+static_assert(kDispatchReasonNames.size() == kDispatchReasons);
+
 ServableModel::ServableModel(const ModelSource& source,
                              std::shared_ptr<const runtime::CompiledModel> model)
     : name_(source.name),
@@ -32,6 +34,9 @@ absl::StatusOr<std::shared_ptr<ServableModel>> ServableModel::Start(
   options.policy = policy;
   options.on_stream_start = std::move(on_stream_start);
   options.on_batch = [self](const BatchReport& report) { self->CountBatch(report); };
+  options.on_dispatch = [self](DispatchReason reason) {
+    self->metrics_->CountDispatch(static_cast<int>(reason));
+  };
   OCTET_ASSIGN_OR_RETURN(servable->scheduler_,
                          BatchScheduler::Start(std::move(model), std::move(options)));
   servable->metrics_ = predecessor != nullptr
@@ -63,11 +68,12 @@ InferStatistics ServableModel::statistics() const {
 }
 
 void ServableModel::CountBatch(const BatchReport& report) {
-  metrics_->CountRun(report.rows);
-  const absl::Duration compute = report.times.stored - report.times.taken;
+  const absl::Duration compute =
+      std::max(report.times.stored - report.times.taken, absl::ZeroDuration());
+  metrics_->CountRun(report.rows, compute);
   for (const auto& task : report.batch) {
     metrics_->CountRequestOfRun(std::max(report.times.taken - task->queued, absl::ZeroDuration()),
-                                std::max(compute, absl::ZeroDuration()));
+                                compute);
   }
 }
 
@@ -83,6 +89,8 @@ ModelGauges ServableModel::Gauges() const {
               .weight_bytes = static_cast<double>(compared->weight_bytes)};
   }
   return {.pending_requests = static_cast<double>(scheduler_->waiting()),
+          .queue_limit = static_cast<double>(policy().max_queue_size),
+          .streams = static_cast<double>(policy().streams),
           .float32_weight_bytes = static_cast<double>(memory.float32_weight_bytes),
           .served_weight_bytes = static_cast<double>(memory.served_weight_bytes),
           .arena_bytes = static_cast<double>(memory.arena_bytes),

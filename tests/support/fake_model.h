@@ -195,6 +195,7 @@ class FakeModel : public runtime::CompiledModel {
         echo_(echo) {
     if (!options_.batchable) options_.batch_sizes = {1};
     summary_.mode = "int8";
+    summary_.mode_asked = "auto";
     summary_.load_seconds = 1.5;
     summary_.quantization_seconds = 0.5;
     summary_.accuracy = {.verdict = "met",

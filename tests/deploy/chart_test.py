@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +87,49 @@ def test_generated_files_are_fresh(script):
     checked = subprocess.run([sys.executable, ROOT / "scripts" / script, "--check"],
                              capture_output=True, text=True, timeout=60)
     assert checked.returncode == 0, checked.stdout
+
+
+def standalone_schema(folder: Path, name: str) -> str:
+    """A schema of kubernetes-validate with the definitions it needs in it: kubeconform does not
+    follow references to another file."""
+    definitions = json.loads((folder / "_definitions.json").read_text())["$defs"]
+    reference = re.compile(r'"(?:/api/_definitions\.json)?#/\$defs/([^"]+)"')
+    needed, left = {}, [(folder / name).read_text()]
+    while left:
+        for word in set(reference.findall(left.pop())) - set(needed):
+            needed[word] = definitions[word]
+            left.append(json.dumps(definitions[word]))
+    schema = json.loads((folder / name).read_text()) | {"$defs": needed}
+    del schema["$schema"], schema["$id"]
+    return reference.sub(r'"#/$defs/\1"', json.dumps(schema))
+
+
+def test_kubeconform_agrees(helm, packages, tmp_path):
+    kubeconform = program("kubeconform")
+    import kubernetes_validate
+    folder = (Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" /
+              f"v{KUBERNETES}-local-strict")
+    rendered = []
+    for example in EXAMPLES:
+        documents = objects(helm, "-f", str(CHART / "examples" / example))
+        rendered.append(tmp_path / example)
+        rendered[-1].write_text("\n---\n".join(json.dumps(document) for document in documents))
+        for document in documents:
+            group, _, version = document["apiVersion"].rpartition("/")
+            group = group.split(".")[0]
+            name = "-".join(filter(None, [document["kind"].lower(), group, version])) + ".json"
+            if document["kind"] not in CUSTOM and not (tmp_path / "schemas" / name).exists():
+                (tmp_path / "schemas").mkdir(exist_ok=True)
+                (tmp_path / "schemas" / name).write_text(standalone_schema(folder, name))
+    arguments = ["-strict", "-summary", "-skip", ",".join(CUSTOM), "-schema-location",
+                 f"{tmp_path}/schemas/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"]
+    checked = subprocess.run([kubeconform, *arguments, *map(str, rendered)],
+                             capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    # It does find mistakes.
+    rendered[0].write_text(rendered[0].read_text().replace("revisionHistoryLimit", "revisions"))
+    assert subprocess.run([kubeconform, *arguments, str(rendered[0])],
+                          capture_output=True, timeout=60).returncode != 0
 
 
 def test_unit_tests_of_the_chart():

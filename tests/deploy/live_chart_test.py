@@ -207,3 +207,63 @@ def test_models_come_from_an_image(helm, packages, tmp_path):
     copied = run_as_init_container(container, target, [], {})
     assert copied.returncode == 0, copied.stderr
     assert (target / "digits" / "1" / "model.onnx").exists()
+
+
+def test_predicted_memory_suffices_and_is_not_absurd(packages, tmp_path):
+    import yaml
+    config = tmp_path / "octet.yaml"
+    config.write_text(f"model_repository: {ROOT}/examples/models\nquantization: {{mode: int8}}\n"
+                      "execution: {streams: 2}\nserver: {grpc_port: 0, http_port: 0}\n")
+    printed = subprocess.run(
+        ["python3", ROOT / "scripts" / "pod_resources.py", "--octet", os.environ["OCTET_BINARY"],
+         "--repository", ROOT / "examples" / "models", "--config", str(config), "--cpus", "2"],
+        capture_output=True, text=True, timeout=SECONDS)
+    assert printed.returncode == 0, printed.stderr
+    resources = yaml.safe_load(printed.stdout)["resources"]
+    limit = int(resources["limits"]["memory"].removesuffix("Mi")) << 20
+    assert resources["requests"]["memory"] == resources["limits"]["memory"]
+    with pod(config) as (process, grpc, _):
+        infer(triton.InferenceServerClient(grpc))
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak = int(status.split("VmHWM:")[1].split()[0]) << 10
+    assert limit / 8 < peak < limit
+
+
+# What docs/kubernetes.md tells clients of the headless service.
+SERVICE_CONFIG = """{
+  "loadBalancingConfig": [{"round_robin": {}}],
+  "methodConfig": [{
+    "name": [{"service": "inference.GRPCInferenceService"}],
+    "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.05s", "maxBackoff": "1s",
+                    "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""
+
+
+def test_the_service_config_is_the_documented_one():
+    assert SERVICE_CONFIG in (ROOT / "docs" / "kubernetes.md").read_text()
+
+
+def test_replicas_share_load_and_may_end_under_it(helm, packages, tmp_path):
+    """Client-side balancing as over the headless service, whose name resolves to these addresses."""
+    text = here(rendered(helm)["ConfigMap"]["data"]["octet.yaml"], ROOT / "examples" / "models")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "octet.yaml").write_text(text)
+    with pod(tmp_path / "a" / "octet.yaml") as (_, first, first_http):
+        with pod(tmp_path / "b" / "octet.yaml") as (second_process, second, second_http):
+            client = triton.InferenceServerClient(
+                f"ipv4:{first},{second}", channel_args=[("grpc.service_config", SERVICE_CONFIG)])
+            for _ in range(200):
+                infer(client)
+            shares = [requests_of(first_http), requests_of(second_http)]
+            assert sum(shares) == 200 and min(shares) > 80, shares
+            second_process.terminate()
+            while second_process.poll() is None:
+                infer(client)  # raises if a request fails
+            for _ in range(50):
+                infer(client)
+
+
+def requests_of(http: str) -> float:
+    text = urllib.request.urlopen(http + "/metrics", timeout=10).read().decode()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+               if line.startswith("octet_inference_requests_total{") and 'code="OK"' in line)

@@ -51,7 +51,7 @@ class IdentitySource {
         LogWarning("certificate not replaced; the one in use stays",
                    {{"reason", status.message()}});
       }
-      complaint_ = status;
+      complaint_ = std::move(status);
       return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
     }
     complaint_ = absl::OkStatus();

@@ -28,7 +28,7 @@ RUN apt-get update \
       libabsl20240722 libcivetweb1 libdnnl3.6 libgrpc++1.51t64 libhwy1t64 libonnx1t64 \
       libprometheus-cpp-core1.0 libspdlog1.15 libyaml-cpp0.8 libzip5 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log \
- && useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/lib/octet \
+ && useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent \
       --shell /usr/sbin/nologin octet
 COPY --from=build /out /
 RUN octet version
@@ -54,7 +54,6 @@ LABEL org.opencontainers.image.title="Octet" \
       org.opencontainers.image.created="${CREATED}"
 COPY --from=sbom /tmp/sbom.spdx.json /usr/share/doc/octet/sbom.spdx.json
 USER 10001:10001
-WORKDIR /var/lib/octet
 EXPOSE 8001 8002
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s CMD ["octet", "probe"]
 ENTRYPOINT ["octet"]

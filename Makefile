@@ -6,7 +6,7 @@ CONFIG ?= examples/octet.yaml
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-undo venv venv-bench browser build serve test check bench format chart \
-  image clean
+  chart-tools image clean
 
 help:  ## show this
 	@echo "Octet: an inference server that quantizes ONNX models when it starts."
@@ -54,6 +54,9 @@ format: venv  ## format all C++ files
 
 chart:  ## write the generated files of the Helm chart
 	@for script in schema reference copies; do python3 scripts/chart_$$script.py; done
+
+chart-tools:  ## build what checks the chart further in `make test`: kube-score and the like (Go)
+	@tests/deploy/tools.sh
 
 image:  ## build the image without a container engine's daemon, run it, check it (as root)
 	@tests/deploy/image.sh build

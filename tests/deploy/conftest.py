@@ -37,12 +37,13 @@ def pip(*arguments: str) -> None:
 @cache
 def program(name: str) -> str:
     """The path of helm, or of a program on the path; skips the test if it cannot be had."""
-    if found := shutil.which(name, path=f"{TOOLS}/bin:{os.environ['PATH']}"):
+    built = os.environ.get("OCTET_KUBERNETES_ROOT", Path.home() / ".cache" / "octet-kubernetes")
+    if found := shutil.which(name, path=f"{TOOLS}/bin:{built}/bin:{os.environ['PATH']}"):
         return found
     if name == "helm":
         install_helm()
         return str(TOOLS / "bin" / "helm")
-    pytest.skip(f"{name} is not installed (tests/deploy/tools.sh chart)")
+    pytest.skip(f"{name} is not installed (make chart-tools)")
 
 
 def install_helm() -> None:

@@ -1,5 +1,6 @@
+# shellcheck shell=bash disable=SC2034
 # Where the deployment checks keep their programs, images and logs; sourced by the scripts here.
-# OCTET_KUBERNETES_ROOT takes about 12 GB once a cluster has been built; it outlives `make clean`.
+# OCTET_KUBERNETES_ROOT outlives `make clean`.
 
 ROOT=${OCTET_KUBERNETES_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/octet-kubernetes}
 BIN=$ROOT/bin

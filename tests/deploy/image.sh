@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the image of the Dockerfile without a container engine's daemon, and shows what it is.
 #
-#   tests/deploy/image.sh build    the image localhost/octet:test, and OCI archives for a cluster
+#   tests/deploy/image.sh build    the image localhost/octet:test
 #   tests/deploy/image.sh check    runs it as the cluster does: not root, nothing writable; asks it
 #   tests/deploy/image.sh base     only the base image, from the machine's Debian mirror
 #
@@ -34,36 +34,6 @@ base() {
   podman image exists "$BASE" || podman pull -q "$BASE" 2>/dev/null || bootstrap_base
 }
 
-# The process that keeps a pod's namespaces; clusters without a registry need one of their own.
-pause_image() {
-  local folder=$ROOT/build/pause
-  mkdir -p "$folder"
-  cat >"$folder/pause.c" <<'END'
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-static void stop(int signal) { (void)signal; _exit(0); }
-static void reap(int signal) {
-  (void)signal;
-  while (waitpid(-1, 0, WNOHANG) > 0) {}
-}
-int main(void) {
-  signal(SIGINT, stop);
-  signal(SIGTERM, stop);
-  signal(SIGCHLD, reap);
-  for (;;) pause();
-}
-END
-  gcc -Os -static -o "$folder/pause" "$folder/pause.c"
-  printf 'FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n' >"$folder/Dockerfile"
-  buildah build -q --isolation chroot -t localhost/pause:test "$folder" >/dev/null
-}
-
-archive() {
-  rm -f "$ROOT/images/$2"
-  podman save -q --format oci-archive -o "$ROOT/images/$2" "$1"
-}
-
 build() {
   local start
   base
@@ -74,9 +44,6 @@ build() {
     --build-arg REVISION="$(git -C "$REPOSITORY" rev-parse HEAD 2>/dev/null || echo unknown)" \
     "$REPOSITORY"
   say "built in $(($(milliseconds_since "$start") / 1000)) s"
-  pause_image
-  archive "$IMAGE" octet.tar
-  archive localhost/pause:test pause.tar
   size
 }
 
@@ -104,6 +71,7 @@ check() {
   start=$(now)
   container=$(podman run -d --network host --read-only --cap-drop ALL \
     --security-opt no-new-privileges --memory 512m "$IMAGE")
+  # shellcheck disable=SC2064  # the container of now
   trap "podman rm -f -t 0 $container >/dev/null" EXIT
   until podman exec "$container" octet probe >/dev/null 2>&1; do
     [[ $(podman inspect -f '{{.State.Running}}' "$container") == true ]] ||

@@ -5,7 +5,8 @@ PYTHON := build/venv/bin/python
 CONFIG ?= examples/octet.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-undo venv venv-bench browser build serve test check dashboards bench format clean
+.PHONY: help setup setup-undo venv venv-bench browser build serve test check dashboards bench \
+  format chart chart-tools image clean
 
 help:  ## show this
 	@echo "Octet: an inference server that quantizes ONNX models when it starts."
@@ -55,6 +56,16 @@ bench: venv-bench  ## measure speed beside other engines
 
 format: venv  ## format all C++ files
 	@$(PYTHON) tests/lint/check_format.py --fix
+
+chart:  ## write the generated files of the Helm chart
+	@for script in schema reference copies; do python3 scripts/chart_$$script.py; done
+
+chart-tools:  ## build what checks the chart further in `make test`: kube-score and the like (Go)
+	@tests/deploy/tools.sh
+
+image:  ## build the image without a container engine's daemon, run it, check it (as root)
+	@tests/deploy/image.sh build
+	@tests/deploy/image.sh check
 
 clean:  ## remove the build folder
 	@rm -rf build

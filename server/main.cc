@@ -9,6 +9,7 @@
 #include "server/commands/command_line.h"
 #include "server/commands/config_commands.h"
 #include "server/commands/inspect.h"
+#include "server/commands/probe.h"
 #include "server/commands/quantize.h"
 #include "server/commands/serve.h"
 #include "server/commands/tune.h"
@@ -24,6 +25,7 @@ std::vector<Command> Commands() {
   commands.push_back(TuneCommand(Tune));
   commands.push_back(InspectCommand(Inspect));
   commands.push_back(BenchCommand({Bench, BenchServer}));
+  commands.push_back(ProbeCommand(Probe));
   commands.push_back(VersionCommand({{"octet", OCTET_VERSION},
                                      {"compiler", OCTET_COMPILER},
                                      {"oneDNN", kernels::OneDnnVersion()},

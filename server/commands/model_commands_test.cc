@@ -10,6 +10,7 @@
 #include "server/commands/bench.h"
 #include "server/commands/command_line.h"
 #include "server/commands/inspect.h"
+#include "server/commands/probe.h"
 #include "server/commands/quantize.h"
 
 namespace octet::server {
@@ -40,6 +41,10 @@ class ModelCommandsTest : public testing::Test {
           inspected_ = options;
           return absl::OkStatus();
         }),
+        ProbeCommand([this](const ProbeOptions& options, Console&) {
+          probed_ = options;
+          return absl::OkStatus();
+        }),
         BenchCommand({.in_process =
                           [this](const BenchOptions& options, Console&) {
                             benched_ = options;
@@ -65,6 +70,7 @@ class ModelCommandsTest : public testing::Test {
   std::optional<InspectOptions> inspected_;
   std::optional<BenchOptions> benched_;
   std::optional<BenchServerOptions> benched_server_;
+  std::optional<ProbeOptions> probed_;
   std::ostringstream out_;
   std::ostringstream error_;
 };
@@ -76,6 +82,29 @@ TEST_F(ModelCommandsTest, AFlagTakesNoValue) {
   EXPECT_TRUE(quantized_->compare_algorithms);
   EXPECT_EQ(quantized_->model.path, "model.onnx");
   EXPECT_EQ(Run({"quantize", "model.onnx", "--compare-algorithms=maybe"}), kExitUsage);
+}
+
+TEST_F(ModelCommandsTest, ProbeNeedsNothing) {
+  EXPECT_EQ(Run({"probe"}), kExitOk);
+  ASSERT_TRUE(probed_.has_value());
+  EXPECT_EQ(probed_->address, "127.0.0.1:8001");
+  EXPECT_EQ(Run({"probe", "--address", "a:1", "--service", "s", "--timeout", "0.5", "--tls-ca", "c",
+                 "--tls-certificate", "d", "--tls-key", "e", "--tls-server-name", "f"}),
+            kExitOk);
+  EXPECT_EQ(probed_->address, "a:1");
+  EXPECT_EQ(probed_->service, "s");
+  EXPECT_EQ(probed_->timeout, 0.5);
+  EXPECT_EQ(probed_->authority, "c");
+  EXPECT_EQ(probed_->private_key, "e");
+  EXPECT_EQ(probed_->server_name, "f");
+}
+
+TEST_F(ModelCommandsTest, ProbeRefusesHalfOfAnIdentity) {
+  EXPECT_EQ(Run({"probe", "--tls-ca", "c", "--tls-certificate", "d"}), kExitUsage);
+  EXPECT_THAT(error_.str(), HasSubstr("given together"));
+  EXPECT_EQ(Run({"probe", "--tls-certificate", "d", "--tls-key", "e"}), kExitUsage);
+  EXPECT_THAT(error_.str(), HasSubstr("needs --tls-ca"));
+  EXPECT_EQ(Run({"probe", "--timeout", "never"}), kExitUsage);
 }
 
 TEST_F(ModelCommandsTest, QuantizeNeedsOnlyAModel) {

@@ -20,6 +20,8 @@ struct SettingFlag {
 
 constexpr SettingFlag kSettingFlags[] = {
     {"--model-repository", "model_repository", "DIR", "Folder of models (NAME/VERSION/model.onnx)"},
+    {"--mode", "quantization.mode", "MODE",
+     "What models are turned into: fp32, bf16, int8, int4 or auto (default fp32)"},
     {"--grpc-port", "server.grpc_port", "N",
      "Port of the inference service; 0 takes any free port (default 8001)"},
     {"--http-port", "server.http_port", "N",
@@ -30,7 +32,7 @@ constexpr char kDetails[] =
     R"(Flags win over the file. --config or --model-repository must be there.
 
 Examples:
-  octet serve --model-repository models
+  octet serve --model-repository models --mode int8
   octet serve --config octet.yaml
   octet serve --config octet.yaml --model-repository /models --grpc-port 9001
 

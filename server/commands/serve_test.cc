@@ -62,6 +62,13 @@ TEST_F(ServeCommandTest, ARepositorySuffices) {
   EXPECT_EQ(served_->config.server.grpc_port, 0);
 }
 
+TEST_F(ServeCommandTest, TheModeMayBeAFlag) {
+  EXPECT_EQ(Run({"--model-repository", "models", "--mode", "int8"}), kExitOk);
+  ASSERT_TRUE(served_.has_value());
+  EXPECT_EQ(served_->config.quantization.mode, QuantizationMode::kInt8);
+  EXPECT_EQ(Run({"--model-repository", "models", "--mode", "int9"}), kExitUsage);
+}
+
 TEST_F(ServeCommandTest, FlagsWinOverTheFile) {
   const std::string file =
       Write("model_repository: /m\nserver: {grpc_port: 1, http_port: 2, drain_seconds: 3}\n");

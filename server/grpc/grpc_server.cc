@@ -1,12 +1,9 @@
 #include "server/grpc/grpc_server.h"
 
-#include <fstream>
 #include <limits>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "google/protobuf/stubs/logging.h"
@@ -16,6 +13,7 @@
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "server/grpc/infer_service.h"
+#include "server/grpc/tls_credentials.h"
 
 namespace octet::server {
 namespace {
@@ -25,30 +23,11 @@ constexpr char kServiceName[] = "inference.GRPCInferenceService";
 // Protobuf would write a line for every string of a client that is not UTF-8.
 void IgnoreProtobufLog(google::protobuf::LogLevel, const char*, int, const std::string&) {}
 
-absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, absl::string_view what) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file || text.str().empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tls: ", what, " ", path.string(), " cannot be read, or is empty"));
-  }
-  return text.str();
-}
-
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(const TlsFiles& tls) {
   if (tls.certificate.empty() && tls.private_key.empty() && tls.client_ca.empty()) {
     return grpc::InsecureServerCredentials();
   }
-  OCTET_ASSIGN_OR_RETURN(std::string certificate, ReadFile(tls.certificate, "certificate"));
-  OCTET_ASSIGN_OR_RETURN(std::string key, ReadFile(tls.private_key, "private key"));
-  grpc::SslServerCredentialsOptions options;
-  if (!tls.client_ca.empty()) {
-    OCTET_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(tls.client_ca, "client CA"));
-    options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
-  }
-  options.pem_key_cert_pairs.push_back({std::move(key), std::move(certificate)});
-  return grpc::SslServerCredentials(options);
+  return NewTlsCredentials(tls);
 }
 
 // IPv6 addresses are written in brackets where a port follows.
@@ -74,6 +53,7 @@ void SetOptions(const GrpcServerOptions& options, grpc::ServerBuilder& builder) 
 }  // namespace
 
 struct GrpcServer::Impl {
+  std::shared_ptr<grpc::ServerCredentials> credentials;  // asked for certificates by the server
   std::unique_ptr<grpc::Service> service;
   std::unique_ptr<grpc::Server> server;
   int port = 0;
@@ -92,24 +72,19 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   grpc::EnableDefaultHealthCheckService(true);
   if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
-  OCTET_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
-                         Credentials(options.tls));
   auto impl = std::make_unique<Impl>();
+  OCTET_ASSIGN_OR_RETURN(impl->credentials, Credentials(options.tls));
   impl->service = NewInferService(models, metrics, options.version, options.load_model);
   grpc::ServerBuilder builder;
   SetOptions(options, builder);
   const std::string endpoint = Endpoint(options.address, options.port);
-  builder.AddListeningPort(endpoint, credentials, &impl->port);
+  builder.AddListeningPort(endpoint, impl->credentials, &impl->port);
   builder.RegisterService(impl->service.get());
   impl->server = builder.BuildAndStart();
   if (impl->server == nullptr || impl->port <= 0) {
-    return absl::UnavailableError(absl::StrCat("gRPC cannot listen on ", endpoint,
-                                               ": the port is taken, the address is not this "
-                                               "machine's",
-                                               options.tls.certificate.empty()
-                                                   ? ""
-                                                   : ", or the certificate and key do not "
-                                                     "fit"));
+    return absl::UnavailableError(
+        absl::StrCat("gRPC cannot listen on ", endpoint,
+                     ": the port is taken, or the address is not this machine's"));
   }
   std::unique_ptr<GrpcServer> server(new GrpcServer(std::move(impl)));
   server->SetServing(false);

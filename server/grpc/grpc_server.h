@@ -17,7 +17,7 @@
 namespace octet::server {
 
 // PEM files. Without a certificate the port is not encrypted; with a client CA, clients must show a
-// certificate that it signed.
+// certificate that it signed. They may be replaced while the server runs (see tls_credentials.h).
 struct TlsFiles {
   std::filesystem::path certificate;
   std::filesystem::path private_key;

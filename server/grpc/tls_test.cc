@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "gmock/gmock.h"
+#include "server/grpc/health_client.h"
 #include "tests/support/grpc_test_server.h"
 
 namespace octet::server {
@@ -94,13 +95,90 @@ TEST_F(TlsTest, ClientCaDemandsACertificate) {
   EXPECT_TRUE(known.ok()) << known.error_message();
 }
 
+TEST_F(TlsTest, ReplacedCertificatesAreUsedByNewConnections) {
+  Start();
+  ASSERT_TRUE(InferWith({.pem_root_certs = ours_.certificate}).ok());
+  const auto before = std::move(stub);
+  const KeyPair next = SelfSigned();
+  files_.Write("tls.crt", next.certificate);
+  // The certificate is there and its key is not yet: nothing changes.
+  EXPECT_TRUE(InferWith({.pem_root_certs = ours_.certificate}).ok());
+  files_.Write("tls.key", next.key);
+  EXPECT_TRUE(InferWith({.pem_root_certs = next.certificate}).ok());
+  EXPECT_FALSE(InferWith({.pem_root_certs = ours_.certificate}).ok());
+  grpc::ClientContext context;
+  inference::ModelInferResponse response;
+  EXPECT_TRUE(before->ModelInfer(&context, SumsRequest("sums", {1, 2, 3, 4}), &response).ok())
+      << "connections that exist go on";
+}
+
+TEST_F(TlsTest, DamagedOrMissingFilesChangeNothing) {
+  Start();
+  for (const char* const text : {"", "damaged", "-----BEGIN CERTIFICATE-----\nAAAA\n"}) {
+    files_.Write("tls.crt", text);
+    EXPECT_TRUE(InferWith({.pem_root_certs = ours_.certificate}).ok()) << text;
+  }
+  files_.Write("tls.crt", ours_.certificate);
+  files_.Write("tls.key", client_.key);
+  EXPECT_TRUE(InferWith({.pem_root_certs = ours_.certificate}).ok()) << "another's key";
+  std::filesystem::remove(files_.path() / "tls.key");
+  EXPECT_TRUE(InferWith({.pem_root_certs = ours_.certificate}).ok()) << "no key";
+  files_.Write("tls.crt", client_.certificate);
+  files_.Write("tls.key", client_.key);
+  EXPECT_TRUE(InferWith({.pem_root_certs = client_.certificate}).ok()) << "good ones end it";
+}
+
+TEST_F(TlsTest, ClientCaIsReplacedToo) {
+  options.tls.client_ca = files_.Write("ca.crt", client_.certificate);
+  Start();
+  const KeyPair next = SelfSigned();
+  const auto shows = [&](const KeyPair& client) {
+    return InferWith({.pem_root_certs = ours_.certificate,
+                      .pem_private_key = client.key,
+                      .pem_cert_chain = client.certificate})
+        .ok();
+  };
+  EXPECT_TRUE(shows(client_));
+  EXPECT_FALSE(shows(next));
+  files_.Write("ca.crt", "damaged");
+  EXPECT_TRUE(shows(client_));
+  files_.Write("ca.crt", next.certificate);
+  EXPECT_TRUE(shows(next));
+  EXPECT_FALSE(shows(client_));
+}
+
+TEST_F(TlsTest, ProbeEncryptsAndShowsItsCertificate) {
+  options.tls.client_ca = files_.Write("ca.crt", client_.certificate);
+  Start();
+  const auto probe = [&](HealthTarget::Tls tls) {
+    return CheckHealth({.address = "127.0.0.1:" + std::to_string(server->port()),
+                        .timeout = absl::Seconds(30),
+                        .tls = std::move(tls)});
+  };
+  const std::string authority = (files_.path() / "tls.crt").string();
+  const std::string certificate = files_.Write("client.crt", client_.certificate);
+  const std::string key = files_.Write("client.key", client_.key);
+  server->SetServing(true);
+  EXPECT_TRUE(probe({authority, certificate, key, "localhost"}).ok());
+  EXPECT_TRUE(absl::IsUnavailable(probe({authority, certificate, key, "elsewhere"})));
+  EXPECT_TRUE(absl::IsUnavailable(probe({.authority = authority})));
+  EXPECT_TRUE(absl::IsUnavailable(probe({})));
+  EXPECT_THAT(std::string(probe({"absent.crt"}).message()), HasSubstr("CA absent.crt"));
+}
+
 TEST_F(TlsTest, DamagedCertificateIsAnErrorAtTheStart) {
   files_.Write("tls.crt", "not a certificate");
   manager = *ModelManager::Create({}, metrics);
   options.port = 0;
   options.address = "127.0.0.1";
-  const auto started = GrpcServer::Start(options, *manager, metrics);
-  EXPECT_THAT(started.status().message(), HasSubstr("certificate"));
+  const auto error = [&] {
+    return std::string(GrpcServer::Start(options, *manager, metrics).status().message());
+  };
+  EXPECT_THAT(error(), HasSubstr("holds no certificate"));
+  files_.Write("tls.crt", client_.certificate);
+  EXPECT_THAT(error(), HasSubstr("not that of the certificate"));
+  files_.Write("tls.key", "not a key");
+  EXPECT_THAT(error(), HasSubstr("holds no key"));
 }
 
 }  // namespace

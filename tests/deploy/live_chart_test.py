@@ -4,6 +4,7 @@ under a running server, and the init container that fetches models from an S3-co
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -103,7 +104,7 @@ def test_an_upgrade_changes_the_mode_of_running_pods(helm, packages, tmp_path):
     with pod(volume.folder / "octet.yaml") as (process, grpc, http):
         def mode() -> str:
             text = urllib.request.urlopen(http + "/metrics", timeout=10).read().decode()
-            return text.split('octet_model_info{mode="')[1].split('"')[0]
+            return re.search(r'octet_model_info\{.*\bmode="(\w+)"', text)[1]
 
         failures, answers, stop = [], [], threading.Event()
 

@@ -61,7 +61,10 @@ std::string DescribeInt8Kernels(const kernels::Program& program) {
   });
 }
 
-std::string ReportText(const QuantizeReport& report) {
+namespace {
+
+// A row for each layer.
+std::string LayersText(const QuantizeReport& report) {
   size_t width = 5;
   for (const LayerReport& layer : report.layers) width = std::max(width, layer.node.size());
   const int name_width = static_cast<int>(std::min<size_t>(width, 48));
@@ -75,6 +78,13 @@ std::string ReportText(const QuantizeReport& report) {
                           layer.bytes_before, layer.kernel, layer.reason.empty() ? "" : "  ",
                           layer.reason);
   }
+  return text;
+}
+
+}  // namespace
+
+std::string ReportText(const QuantizeReport& report) {
+  std::string text = LayersText(report);
   const ReportTotals totals = Sum(report);
   absl::StrAppendFormat(&text, "\nmode                 %s, %d layers int8, ", report.mode,
                         totals.int8);

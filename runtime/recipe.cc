@@ -51,8 +51,8 @@ struct Counts {
 double Macs(const Graph& graph, const graph::Node& layer, const Shape& output) {
   const Shape& weight = graph.value(layer.inputs[1]).type.shape;
   const auto axis = static_cast<size_t>(quant::WeightAxis(layer, weight));
-  return static_cast<double>(ElementCount(output)) *
-         static_cast<double>(ElementCount(weight) / std::max<int64_t>(weight[axis], 1));
+  const int64_t inputs = ElementCount(weight) / std::max<int64_t>(weight[axis], 1);
+  return static_cast<double>(ElementCount(output)) * static_cast<double>(inputs);
 }
 
 absl::StatusOr<Counts> Count(const Graph& graph, std::span<const Shape> example_shapes) {

@@ -13,7 +13,6 @@ namespace {
 
 using graph::ValueId;
 using ::testing::Each;
-using ::testing::ElementsAre;
 using testing::GraphBuilder;
 using ::testing::HasSubstr;
 using testing::RandomFloats;
@@ -64,6 +63,7 @@ std::vector<T> Result(const ExecutionContext& context, int output, int caller) {
 
 absl::Status Load(ExecutionContext& context, const std::vector<const Caller*>& callers) {
   std::vector<const InputRows*> rows;
+  rows.reserve(callers.size());
   for (const Caller* caller : callers) rows.push_back(&caller->rows);
   return context.Load(rows);
 }
@@ -83,6 +83,7 @@ TEST_P(ServedRows, CallersGetTheirOwnRowsWhoeverSharesTheBatch) {
       callers.emplace_back(RandomFloats({rows, kWidth}, random(), i == 0 ? 100 : 1));
     }
     std::vector<const Caller*> pointers;
+    pointers.reserve(callers.size());
     for (const Caller& caller : callers) pointers.push_back(&caller);
     ASSERT_TRUE(Load(*together, pointers).ok());
     ASSERT_TRUE(together->Execute().ok());

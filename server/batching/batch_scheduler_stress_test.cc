@@ -68,7 +68,7 @@ class Caller {
     if (random_() % 4 == 0) {
       task->deadline = absl::Now() + absl::Microseconds(static_cast<int64_t>(random_() % 2000));
     }
-    task->done = [this, call](absl::StatusOr<InferResult> result) { Check(*call, result); };
+    task->done = [this, call](const absl::StatusOr<InferResult>& result) { Check(*call, result); };
     {
       const MutexLock lock(mutex_);
       ++open_;
@@ -114,6 +114,20 @@ class Caller {
   int open_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
+// The statistics have what the callers have seen.
+void ExpectToldAlike(const InferStatistics& statistics, const Tally& tally, int64_t reported_rows,
+                     int64_t max_batch_size) {
+  EXPECT_EQ(statistics.succeeded, static_cast<uint64_t>(tally.correct));
+  EXPECT_EQ(statistics.failed, static_cast<uint64_t>(tally.dropped + tally.refused));
+  EXPECT_EQ(statistics.rows, static_cast<uint64_t>(reported_rows));
+  uint64_t executions = 0;
+  for (const auto& [rows, size] : statistics.batch_sizes) {
+    EXPECT_LE(rows, max_batch_size);
+    executions += size.executions;
+  }
+  EXPECT_EQ(statistics.executions, executions);
+}
+
 void Stress(BatchingPolicy policy) {
   std::atomic<int64_t> reported_rows = 0;
   SchedulerOptions options;
@@ -148,16 +162,7 @@ void Stress(BatchingPolicy policy) {
   EXPECT_EQ(tally.wrong, 0);
   EXPECT_EQ(tally.correct + tally.dropped + tally.refused, tally.sent);
   EXPECT_GT(tally.correct, kCallers * kRequestsPerCaller / 4);
-  const InferStatistics statistics = (*scheduler)->statistics();
-  EXPECT_EQ(statistics.succeeded, static_cast<uint64_t>(tally.correct));
-  EXPECT_EQ(statistics.failed, static_cast<uint64_t>(tally.dropped + tally.refused));
-  EXPECT_EQ(statistics.rows, static_cast<uint64_t>(reported_rows.load()));
-  uint64_t executions = 0;
-  for (const auto& [rows, size] : statistics.batch_sizes) {
-    EXPECT_LE(rows, policy.max_batch_size);
-    executions += size.executions;
-  }
-  EXPECT_EQ(statistics.executions, executions);
+  ExpectToldAlike((*scheduler)->statistics(), tally, reported_rows, policy.max_batch_size);
 }
 
 TEST(BatchSchedulerStressTest, OneStream) { Stress({.max_batch_size = 8}); }

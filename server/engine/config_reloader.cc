@@ -115,7 +115,7 @@ bool ConfigReloader::Knows(const std::string& model) const {
 }
 
 void ConfigReloader::LoadModel(const std::string& model, const std::optional<std::string>& config,
-                               ModelManager::ReloadDone done) {
+                               const ModelManager::ReloadDone& done) {
   absl::Status status;
   {
     const MutexLock lock(mutex_);

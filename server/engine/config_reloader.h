@@ -40,7 +40,7 @@ class ConfigReloader {
   // `done` is as in ModelManager::Reload(); InvalidArgument says what is wrong with `config`,
   // FailedPrecondition what is wrong with the file.
   void LoadModel(const std::string& model, const std::optional<std::string>& config,
-                 ModelManager::ReloadDone done) ABSL_LOCKS_EXCLUDED(mutex_);
+                 const ModelManager::ReloadDone& done) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   absl::StatusOr<Config> Resolve(const std::string& text) const

@@ -24,6 +24,7 @@ std::vector<Row> Rows(const runtime::Plan& plan, const std::vector<std::vector<i
   for (size_t s = 0; s < plan.program.steps.size(); ++s) {
     const kernels::Step& step = plan.program.steps[s];
     std::vector<int64_t> times;
+    times.reserve(runs.size());
     for (const auto& run : runs) times.push_back(run[s]);
     std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
     size_t bytes = 0;

@@ -137,7 +137,7 @@ TEST_F(GrpcInferTest, MegabytesThereAndBack) {
 
 TEST_F(GrpcInferTest, ErrorsHaveTheirCodesAndNameTheModel) {
   Start();
-  const auto expect = [&](inference::ModelInferRequest request, grpc::StatusCode code,
+  const auto expect = [&](const inference::ModelInferRequest& request, grpc::StatusCode code,
                           const std::string& text) {
     const grpc::Status status = Infer(request);
     EXPECT_EQ(status.error_code(), code) << status.error_message();
@@ -194,6 +194,7 @@ TEST_F(GrpcInferTest, FullQueueIsResourceExhausted) {
   Start();
   auto blocked = Block();
   std::vector<std::future<grpc::Status>> waiting;
+  waiting.reserve(2);
   for (int i = 0; i < 2; ++i) {
     waiting.push_back(std::async(std::launch::async,
                                  [this] { return Infer(SumsRequest("sums", {1, 2, 3, 4})); }));
@@ -256,37 +257,45 @@ TEST_F(GrpcInferTest, TimeoutParameterEndsTheWait) {
   EXPECT_TRUE(blocked.get().ok());
 }
 
+// Whether the answer to random rows, some of them large, is theirs; a few calls have a deadline
+// that passes.
+enum class Answer { kRight, kWrong, kLate };
+
+template <typename Stub>
+Answer CallWithRandomRows(Stub& stub, std::mt19937& random) {
+  std::vector<float> values(4 * (1 + random() % 3));
+  const float scale = random() % 4 == 0 ? 100.0f : 1.0f;
+  for (float& value : values) value = scale * static_cast<float>(random() % 100);
+  grpc::ClientContext context;
+  if (random() % 10 == 0) {
+    context.set_deadline(std::chrono::system_clock::now() +
+                         std::chrono::microseconds(random() % 3000));
+  }
+  inference::ModelInferResponse response;
+  const grpc::Status status = stub.ModelInfer(&context, SumsRequest("sums", values), &response);
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) return Answer::kLate;
+  if (!status.ok()) return Answer::kWrong;
+  const auto doubled = Values<float>(response.raw_output_contents(0));
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (doubled[i] != 2 * values[i]) return Answer::kWrong;
+  }
+  return Answer::kRight;
+}
+
 TEST_F(GrpcInferTest, ConcurrentCallersGetTheirOwnRows) {
   manager_options.defaults.batching.streams = 2;
   Start();
   std::atomic<int> wrong = 0;
   std::atomic<int> cancelled = 0;
   std::vector<std::thread> threads;
+  threads.reserve(8);
   for (int thread = 0; thread < 8; ++thread) {
     threads.emplace_back([&, thread] {
       std::mt19937 random(static_cast<uint32_t>(thread));
       for (int i = 0; i < 100; ++i) {
-        std::vector<float> values(4 * (1 + random() % 3));
-        const float scale = random() % 4 == 0 ? 100.0f : 1.0f;
-        for (float& value : values) value = scale * static_cast<float>(random() % 100);
-        grpc::ClientContext context;
-        if (random() % 10 == 0) {
-          context.set_deadline(std::chrono::system_clock::now() +
-                               std::chrono::microseconds(random() % 3000));
-        }
-        inference::ModelInferResponse response;
-        const grpc::Status status =
-            stub->ModelInfer(&context, SumsRequest("sums", values), &response);
-        if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
-          ++cancelled;
-          continue;
-        }
-        if (!status.ok()) {
-          ++wrong;
-          continue;
-        }
-        const auto doubled = Values<float>(response.raw_output_contents(0));
-        for (size_t j = 0; j < values.size(); ++j) wrong += doubled[j] != 2 * values[j];
+        const Answer answer = CallWithRandomRows(*stub, random);
+        wrong += answer == Answer::kWrong;
+        cancelled += answer == Answer::kLate;
       }
     });
   }

@@ -65,8 +65,9 @@ class UnaryInferCall : public grpc::ServerUnaryReactor {
   void Start(absl::Time deadline) {
     exchange_.Start(message_.pieces(), deadline, cancelled_,
                     [this](absl::StatusOr<InferReply> reply) {
-                      if (reply.ok()) response_ = ToByteBuffer(*std::move(reply));
-                      Finish(ToGrpcStatus(reply.status()));
+                      const absl::Status status = reply.status();
+                      if (status.ok()) response_ = ToByteBuffer(*std::move(reply));
+                      Finish(ToGrpcStatus(status));
                     });
   }
 
@@ -156,7 +157,7 @@ class StreamInferCall : public RawBidiReactor {
     {
       const MutexLock lock(mutex_);
       if (finished_) return;
-      if (reply != nullptr) replies_.push_back(std::move(*reply));
+      if (reply != nullptr) replies_.push_back(*reply);
       if (cancelled_ && !writing_) {
         open_ -= static_cast<int>(replies_.size());
         replies_.clear();

@@ -10,7 +10,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr absl::Time kStart = absl::UnixEpoch() + absl::Seconds(1'700'000'000);
+const absl::Time kStart = absl::FromUnixSeconds(1'700'000'000);
 
 std::unique_ptr<InferTask> Task(int64_t rows, int64_t width = 4) {
   auto task = std::make_unique<InferTask>();

@@ -5,18 +5,17 @@
 namespace octet::server {
 namespace {
 
-// Not a constant: a vector may throw where nobody can catch it.
-std::vector<int64_t> Sizes() { return {1, 2, 4, 8}; }
+const std::vector<int64_t> kSizes = {1, 2, 4, 8};
 
 TEST(ServiceTimesTest, KnowsNothingAtFirst) {
-  const ServiceTimes times(Sizes());
+  const ServiceTimes times(kSizes);
   EXPECT_EQ(times.At(3), absl::ZeroDuration());
   EXPECT_EQ(times.BestPerRow(), absl::ZeroDuration());
   EXPECT_EQ(times.Knee(), 8);
 }
 
 TEST(ServiceTimesTest, LeavesOutTheRunThatMayHaveCompiled) {
-  ServiceTimes times(Sizes());
+  ServiceTimes times(kSizes);
   times.Record(3, absl::Seconds(5));
   EXPECT_EQ(times.At(3), absl::ZeroDuration());
   times.Record(3, absl::Milliseconds(4));
@@ -25,7 +24,7 @@ TEST(ServiceTimesTest, LeavesOutTheRunThatMayHaveCompiled) {
 }
 
 TEST(ServiceTimesTest, FallsFastAndRisesSlowly) {
-  ServiceTimes times(Sizes());
+  ServiceTimes times(kSizes);
   times.Seed(1, absl::Milliseconds(10));
   times.Record(1, absl::Milliseconds(20));
   EXPECT_EQ(times.At(1), absl::Milliseconds(11));
@@ -34,7 +33,7 @@ TEST(ServiceTimesTest, FallsFastAndRisesSlowly) {
 }
 
 TEST(ServiceTimesTest, KneeIsWhereThroughputStopsGrowing) {
-  ServiceTimes times(Sizes());
+  ServiceTimes times(kSizes);
   times.Seed(1, absl::Milliseconds(10));  // 10 ms a row
   times.Seed(2, absl::Milliseconds(12));  // 6
   times.Seed(4, absl::Milliseconds(20));  // 5
@@ -44,13 +43,13 @@ TEST(ServiceTimesTest, KneeIsWhereThroughputStopsGrowing) {
 }
 
 TEST(ServiceTimesTest, KneeIsOneWhenBatchingGainsNothing) {
-  ServiceTimes times(Sizes());
-  for (const int64_t size : Sizes()) times.Seed(size, absl::Milliseconds(5) * size);
+  ServiceTimes times(kSizes);
+  for (const int64_t size : kSizes) times.Seed(size, absl::Milliseconds(5) * size);
   EXPECT_EQ(times.Knee(), 1);
 }
 
 TEST(ServiceTimesTest, DoubtedEstimatesVanishInTheEnd) {
-  ServiceTimes times(Sizes());
+  ServiceTimes times(kSizes);
   times.Seed(1, absl::Seconds(2));
   int refusals = 0;
   while (times.At(1) > absl::Milliseconds(100)) {

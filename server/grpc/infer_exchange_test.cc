@@ -91,6 +91,7 @@ TEST_F(InferExchangeTest, NoRequestNoticesThatModelsAreReplaced) {
   std::atomic<bool> stop = false;
   std::atomic<uint64_t> sent = 0;
   std::vector<std::thread> clients;
+  clients.reserve(4);
   for (int i = 0; i < 4; ++i) {
     clients.emplace_back([&] {
       while (!stop) {
@@ -216,6 +217,7 @@ TEST_F(InferExchangeTest, StreamReplyWrapsTheSameBytes) {
 TEST_F(InferExchangeTest, ManyCallersGetTheirOwnRows) {
   std::atomic<int> wrong = 0;
   std::vector<std::thread> threads;
+  threads.reserve(8);
   for (int thread = 0; thread < 8; ++thread) {
     threads.emplace_back([&, thread] {
       std::mt19937 random(static_cast<uint32_t>(thread));

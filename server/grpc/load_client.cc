@@ -202,6 +202,7 @@ class GrpcLoadClient : public LoadClient {
     const Clock::time_point end = start + absl::ToChronoNanoseconds(duration);
     std::vector<LoadResult> parts(groups.size());
     std::vector<std::thread> threads;
+    threads.reserve(groups.size());
     for (size_t i = 0; i < groups.size(); ++i) {
       threads.emplace_back([&, i] { parts[i] = Drive(request_, groups[i], end); });
     }

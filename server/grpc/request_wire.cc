@@ -170,6 +170,23 @@ std::optional<HeadMessage> Submessage(HeadMessage message, uint32_t field) {
   return std::nullopt;
 }
 
+// The content of a field that has no groups in it: the bytes of length-delimited ones.
+absl::StatusOr<Piece> ReadContent(PieceReader& reader, uint32_t wire_type) {
+  uint64_t size = wire_type == kFixed64 ? 8 : wire_type == kFixed32 ? 4 : 0;
+  if (wire_type == kVarint) {
+    if (!reader.ReadVarint(size)) return Damaged("a number is cut off");
+    return Piece();
+  }
+  if (wire_type == kLengthDelimited && !reader.ReadVarint(size)) {
+    return Damaged("a length is cut off");
+  }
+  Piece value;
+  if (wire_type > kFixed32 || !reader.Take(size, [&value](Piece piece) { value = piece; })) {
+    return Damaged("a field is cut off");
+  }
+  return value;
+}
+
 // Counts strings and messages down to a depth that the types above limit to three.
 absl::Status CountEntries(Piece bytes, HeadMessage message, size_t& entries) {
   PieceReader reader(std::span(&bytes, 1));
@@ -182,25 +199,12 @@ absl::Status CountEntries(Piece bytes, HeadMessage message, size_t& entries) {
       return absl::InvalidArgumentError(
           absl::StrCat("the request has more than ", kMaxHeadEntries, " fields"));
     }
-    uint64_t size = 0;
     if (wire_type == kStartGroup || wire_type == kEndGroup) {
       depth += wire_type == kStartGroup ? 1 : -1;
       if (depth < 0 || depth > kMaxGroupDepth) return Damaged("groups are nested wrongly");
       continue;
     }
-    if (wire_type == kVarint) {
-      if (!reader.ReadVarint(size)) return Damaged("a number is cut off");
-      continue;
-    }
-    if (wire_type == kLengthDelimited && !reader.ReadVarint(size)) {
-      return Damaged("a length is cut off");
-    }
-    if (wire_type == kFixed64) size = 8;
-    if (wire_type == kFixed32) size = 4;
-    Piece value;
-    if (wire_type > kFixed32 || !reader.Take(size, [&value](Piece piece) { value = piece; })) {
-      return Damaged("a field is cut off");
-    }
+    OCTET_ASSIGN_OR_RETURN(const Piece value, ReadContent(reader, wire_type));
     const std::optional<HeadMessage> inner = Submessage(message, field);
     if (wire_type == kLengthDelimited && depth == 0 && inner.has_value()) {
       OCTET_RETURN_IF_ERROR(CountEntries(value, *inner, entries));

@@ -85,9 +85,8 @@ TEST(RequestWireTest, EmptyMessageIsARequestWithoutAnything) {
 
 TEST(RequestWireTest, DamageIsInvalidArgument) {
   const std::string damaged[] = {
-      "\x3a",  // raw contents without a length
-      "\x3a\x05"
-      "abc",                                                        // shorter than it says
+      "\x3a",                                                       // raw contents without a length
+      std::string("\x3a\x05") + "abc",                              // shorter than it says
       std::string("\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 10),  // longer than any message
       std::string("\x00\x00", 2),                                   // field number 0
       "\x0f",                                                       // wire type 7

@@ -58,7 +58,8 @@ format: venv  ## format all C++ files
 	@$(PYTHON) tests/lint/check_format.py --fix
 
 chart:  ## write the generated files of the Helm chart
-	@for script in schema reference copies; do python3 scripts/chart_$$script.py; done
+	@for script in schema reference; do python3 scripts/chart_$$script.py; done
+	@python3 deploy/grafana/dashboards.py
 
 chart-tools:  ## build what checks the chart further in `make test`: kube-score and the like (Go)
 	@tests/deploy/tools.sh

@@ -132,7 +132,7 @@ TEST_F(ModelManagerTest, ConfigurationOverridesAndAdds) {
 }
 
 TEST_F(ModelManagerTest, ConfigurationMustNotNameAModelTwice) {
-  const auto file = directory_.Write("m.onnx");
+  directory_.Write("m.onnx");
   TemporaryDirectory elsewhere;
   ModelManagerOptions options{.repository = directory_.path(),
                               .models = {{.name = "m", .path = elsewhere.Write("m.onnx")}}};

@@ -42,6 +42,7 @@ void Add(const RepositoryModel& model, const ModelSettings& settings,
   if (!model.problem.empty()) return fail(kNoVersion, model.problem);
 
   std::vector<int64_t> available;
+  available.reserve(model.versions.size());
   for (const VersionFile& file : model.versions) available.push_back(file.version);
   for (const int64_t number : SelectVersions(settings.versions, available)) {
     const auto file =

@@ -18,7 +18,6 @@ using octet::testing::FakeModel;
 using octet::testing::Gate;
 using octet::testing::TemporaryDirectory;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::Not;
 
 class ModelSwapTest : public ::testing::Test {

@@ -86,6 +86,7 @@ absl::Status RunAsPlan(const Case& test, graph::Graph graph, const DataSet& data
                        SuiteResult& result) {
   OCTET_RETURN_IF_ERROR(graph::RunPasses(graph, graph::FloatPipeline()).status());
   std::vector<Shape> shapes;
+  shapes.reserve(data.inputs.size());
   for (const Tensor& input : data.inputs) shapes.push_back(input.shape());
   OCTET_ASSIGN_OR_RETURN(const graph::Graph concrete, graph::Specialize(graph, shapes));
   kernels::WeightCache weights;

@@ -33,7 +33,8 @@ void CheckRows(const DecodedRequest& decoded) {
     uint8_t sum = 0;
     for (const Piece piece : tensor.pieces) {
       received += piece.size();
-      for (const std::byte byte : piece) sum = static_cast<uint8_t>(sum + uint8_t(byte));
+      for (const std::byte byte : piece)
+        sum = static_cast<uint8_t>(sum + static_cast<uint8_t>(byte));
     }
     volatile uint8_t read_all_bytes = sum;
     static_cast<void>(read_all_bytes);

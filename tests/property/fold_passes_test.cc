@@ -11,7 +11,6 @@ using testing::ExpectDecline;
 using testing::ExpectRewrite;
 using testing::GraphMaker;
 using testing::Make;
-using testing::OpsOf;
 
 // Small variances, so that a forgotten epsilon is seen, and gammas of both signs.
 ValueId BatchNorm(GraphMaker& m, ValueId x, int64_t channels,

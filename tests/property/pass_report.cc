@@ -69,6 +69,7 @@ std::vector<Tensor> RandomInputs(const Graph& graph, const std::vector<Shape>& s
 
 absl::StatusOr<std::vector<Tensor>> Run(const Graph& graph, const std::vector<Tensor>& inputs) {
   std::vector<Shape> shapes;
+  shapes.reserve(inputs.size());
   for (const Tensor& input : inputs) shapes.push_back(input.shape());
   OCTET_ASSIGN_OR_RETURN(const Graph concrete, graph::Specialize(graph, shapes));
   kernels::WeightCache weights;
@@ -95,6 +96,7 @@ absl::Status Report(const std::string& path, bool compare) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<graph::PassReport> reports,
                          graph::RunPasses(model.graph, graph::FloatPipeline()));
   std::vector<std::pair<std::string, std::string>> passes;
+  passes.reserve(reports.size());
   for (const graph::PassReport& report : reports) {
     passes.emplace_back(report.name, absl::StrCat(report.rewrites));
   }
@@ -112,6 +114,7 @@ absl::Status Report(const std::string& path, bool compare) {
     OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> expected, Run(before, inputs));
     OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> actual, Run(model.graph, inputs));
     std::vector<std::string> differences;
+    differences.reserve(expected.size());
     for (size_t i = 0; i < expected.size(); ++i) {
       differences.push_back(Difference(expected[i], actual[i]));
     }

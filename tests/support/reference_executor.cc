@@ -208,6 +208,7 @@ class Evaluator {
 
 absl::StatusOr<std::vector<Tensor>> RunReference(const Graph& graph, std::vector<Tensor> inputs) {
   std::vector<Shape> shapes;
+  shapes.reserve(inputs.size());
   for (const Tensor& input : inputs) shapes.push_back(input.shape());
   OCTET_ASSIGN_OR_RETURN(const Graph concrete, graph::Specialize(graph, shapes));
   return Evaluator(concrete).Run(std::move(inputs));

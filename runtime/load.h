@@ -43,6 +43,11 @@ struct LoadOptions {
   // Where calibration samples are; empty: the folder `calibration` beside the model, if there is
   // one.
   std::string calibration_path;
+  // It has statistics (statistics_file.h), not samples.
+  bool statistics = false;
+  // Where to write those of the samples that were read, for such loads: a file or folder; empty:
+  // nowhere.
+  std::string save_statistics;
   // No calibration even if there are samples: ranges are measured row by row, at run time.
   bool dynamic = false;
   // Without samples loading int8 fails (FailedPrecondition), rather than becoming dynamic.
@@ -89,6 +94,7 @@ struct PreparedModel {
   std::optional<QuantizeReport> quantization;  // none if every layer is as the model has it
   std::vector<SmoothedActivation> smoothing;   // that was done before
   std::string pack;                            // the .qpack file with this network; empty: none
+  std::string statistics;                      // the .qcal file that was written; empty: none
   std::string fingerprint;                     // Fingerprint() on top of the float network
   std::vector<std::string> warnings;
   // Packed by the self-check, for the plans to use.

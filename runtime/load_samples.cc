@@ -10,7 +10,9 @@
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/status.h"
+#include "runtime/fingerprint.h"
 #include "runtime/layer_rules.h"
+#include "runtime/statistics_file.h"
 #include "runtime/synthetic_samples.h"
 
 namespace octet::runtime {
@@ -86,6 +88,10 @@ absl::StatusOr<std::string> CalibrationPath(const std::string& path, const LoadO
   if (dynamic || options.synthetic) return std::string();
   const std::string& configured = options.calibration_path;
   std::string where = configured.empty() ? CalibrationBeside(path) : configured;
+  if (options.statistics && configured.empty() && IsInteger(mode)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        path, ": Q009: quantization.calibration.source file needs quantization.calibration.path"));
+  }
   if (!where.empty() || !options.samples_required || !IsInteger(mode)) return where;
   return absl::FailedPreconditionError(absl::StrCat(
       path,
@@ -103,6 +109,14 @@ absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const Load
   }
   if (where.empty()) return CalibrationData();
   if (options.progress) options.progress("read calibration data", where);
+  if (options.statistics) {
+    OCTET_ASSIGN_OR_RETURN(
+        CalibrationStatistics statistics,
+        ReadStatistics(where, Hex(Fingerprint(model.graph)), model.files));
+    CalibrationData data{.source = where};
+    data.statistics = std::make_shared<const CalibrationStatistics>(std::move(statistics));
+    return data;
+  }
   OCTET_ASSIGN_OR_RETURN(
       CalibrationData data,
       ReadCalibrationData(where, model.inputs, model.batchable, options.calibration_samples));

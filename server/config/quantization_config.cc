@@ -72,13 +72,19 @@ const Fields<CalibrationConfig>& CalibrationFields() {
             Choice<CalibrationSource>({{"auto", CalibrationSource::kAuto},
                                        {"dataset", CalibrationSource::kDataset},
                                        {"dynamic", CalibrationSource::kDynamic},
-                                       {"synthetic", CalibrationSource::kSynthetic}}),
+                                       {"synthetic", CalibrationSource::kSynthetic},
+                                       {"file", CalibrationSource::kFile}}),
             "auto: the data where there is some, else dynamic. dataset: fail without data. "
             "dynamic: leave data alone. synthetic: random tokens, whose accuracy proves nothing; "
-            "refused for models that read images (Q010)."),
+            "refused for models that read images (Q010). file: statistics of earlier samples, in "
+            ".qcal files; refused if they are of another network (Q009)."),
       Value("path", &CalibrationConfig::path, Path("the path of a file or folder"),
             "Samples as .npz, .npy or ONNX test-data .pb files; none is the folder `calibration` "
-            "beside the model, if there is one."),
+            "beside the model, if there is one. For source file a .qcal file, or a folder whose "
+            ".qcal files count together."),
+      Value("save", &CalibrationConfig::save, Path("the path of a file or folder"),
+            "Where to keep the statistics of the samples, as a .qcal file; in a folder each model "
+            "has one. None: nowhere."),
       Value("samples", &CalibrationConfig::samples, Integer<int>(1, 100'000),
             "Most samples that are read, or how many are made up."),
       Value("seed", &CalibrationConfig::seed, Integer<int64_t>(0, int64_t{1} << 62),
@@ -323,6 +329,10 @@ const Fields<QuantizationConfig>& QuantizationFields() {
 }
 
 std::string CheckQuantization(const QuantizationConfig& quantization) {
+  if (quantization.calibration.source == CalibrationSource::kFile &&
+      quantization.calibration.path.empty()) {
+    return "Q009: calibration.source file needs calibration.path, a .qcal file or a folder of them";
+  }
   if (quantization.activations.timing == ActivationTiming::kStatic &&
       quantization.calibration.source == CalibrationSource::kDynamic) {
     return "activations.timing static needs data, but calibration.source is dynamic";

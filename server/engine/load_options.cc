@@ -232,6 +232,8 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
           .threads = threads,
           .mode = ToMode(quantization.mode),
           .calibration_path = quantization.calibration.path,
+          .statistics = quantization.calibration.source == CalibrationSource::kFile,
+          .save_statistics = quantization.calibration.save,
           .dynamic = quantization.calibration.source == CalibrationSource::kDynamic,
           .samples_required = quantization.calibration.source == CalibrationSource::kDataset ||
                               quantization.activations.timing == ActivationTiming::kStatic,

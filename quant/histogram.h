@@ -20,10 +20,10 @@ namespace octet::quant {
 struct HistogramState {
   float min = 0, max = 0;
   uint64_t zeros = 0, nans = 0, infinities = 0, samples = 0;
-  std::vector<uint32_t> bins;           // that are not empty, ascending
-  std::vector<uint64_t> counts;         // of these
+  std::vector<uint32_t> bins;             // that are not empty, ascending
+  std::vector<uint64_t> counts;           // of these
   std::vector<int64_t> sum, sum_squares;  // ExactSum::limbs()
-  std::vector<float> lows, highs;       // ranges of the kept samples
+  std::vector<float> lows, highs;         // ranges of the kept samples
 };
 
 // Not thread-safe: one per thread, merged at the end. 64 KiB once it has values.

@@ -142,11 +142,11 @@ std::string EncodeStatistics(const CalibrationStatistics& statistics) {
   for (const auto& [value, histogram] : statistics.values) {
     kept.push_back({static_cast<int32_t>(value), histogram.State()});
   }
-  return EncodeSections(kStatisticsForm,
-                        {{"about", ToSection(statistics.network, statistics.software,
-                                             statistics.samples, statistics.sources,
-                                             statistics.sample_digests)},
-                         {"values", ToSection(kept)}});
+  return EncodeSections(
+      kStatisticsForm,
+      {{"about", ToSection(statistics.network, statistics.software, statistics.samples,
+                           statistics.sources, statistics.sample_digests)},
+       {"values", ToSection(kept)}});
 }
 
 absl::StatusOr<CalibrationStatistics> DecodeStatistics(std::span<const std::byte> bytes) {

@@ -110,9 +110,8 @@ absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const Load
   if (where.empty()) return CalibrationData();
   if (options.progress) options.progress("read calibration data", where);
   if (options.statistics) {
-    OCTET_ASSIGN_OR_RETURN(
-        CalibrationStatistics statistics,
-        ReadStatistics(where, Hex(Fingerprint(model.graph)), model.files));
+    OCTET_ASSIGN_OR_RETURN(CalibrationStatistics statistics,
+                           ReadStatistics(where, Hex(Fingerprint(model.graph)), model.files));
     CalibrationData data{.source = where};
     data.statistics = std::make_shared<const CalibrationStatistics>(std::move(statistics));
     return data;

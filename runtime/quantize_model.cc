@@ -68,9 +68,8 @@ class ModelQuantizer {
   }
 
   absl::Status FindLayers() {
-    OCTET_ASSIGN_OR_RETURN(LayerList list,
-                           ListLayers(graph_, example_shapes_, options_, report_.recipe.recipe,
-                                      data_.Calibrates()));
+    OCTET_ASSIGN_OR_RETURN(LayerList list, ListLayers(graph_, example_shapes_, options_,
+                                                      report_.recipe.recipe, data_.Calibrates()));
     layers_ = std::move(list.nodes);
     report_.layers = std::move(list.reports);
     rules_ = std::move(list.rules);
@@ -104,7 +103,8 @@ class ModelQuantizer {
     if (!chosen.warning.empty()) report_.warnings.push_back(std::move(chosen.warning));
     report_.calibration_source = data_.source;
     report_.estimated = options_.estimated && !data_.samples.empty();
-    report_.calibration_samples = data_.statistics ? data_.statistics->samples : calibrating_.size();
+    report_.calibration_samples =
+        data_.statistics ? data_.statistics->samples : calibrating_.size();
     report_.held_out_samples = measuring_.samples.size();
     if (measuring_.samples.empty() && !data_.samples.empty()) {
       report_.warnings.push_back(

@@ -1,8 +1,8 @@
 // The artefact that a second start needs instead of quantizing again: a .qpack file.
 //
-// Sections (section_file.h) are key, report, smooth, digest and network (network_delta.h). Nothing in
-// a file is believed before its SHA-256 has been checked, and no network is used that does not have
-// the fingerprint of the one that was kept.
+// Sections (section_file.h) are key, report, smooth, digest and network (network_delta.h). Nothing
+// in a file is believed before its SHA-256 has been checked, and no network is used that does not
+// have the fingerprint of the one that was kept.
 
 #pragma once
 

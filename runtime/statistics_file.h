@@ -16,8 +16,7 @@ namespace octet::runtime {
 //   FailedPrecondition  of another network, or of another version of the form
 //   InvalidArgument     damaged, or too large
 absl::StatusOr<CalibrationStatistics> ReadStatistics(const std::string& path,
-                                                     const std::string& network,
-                                                     ReadRecord& files);
+                                                     const std::string& network, ReadRecord& files);
 
 // Writes to `path`, or if that is a folder (or ends with a slash) to a file in it whose name is the
 // model's; returns where. Folders are created.

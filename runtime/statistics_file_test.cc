@@ -122,8 +122,8 @@ TEST_F(StatisticsFileTest, DamagedFilesAreRefused) {
   for (const auto& [content, why] : cases) {
     folder_.Write("model.qcal", content);
     const absl::Status status = LoadFrom("model.qcal").status();
-    EXPECT_THAT(status.message(), AllOf(HasSubstr("Q009"), HasSubstr(Path("model.qcal")),
-                                        HasSubstr(why)));
+    EXPECT_THAT(status.message(),
+                AllOf(HasSubstr("Q009"), HasSubstr(Path("model.qcal")), HasSubstr(why)));
   }
   EXPECT_THAT(LoadFrom("gone.qcal").status().message(), HasSubstr("not there"));
   fs::create_directory(Path("empty"));

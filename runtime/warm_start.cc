@@ -76,8 +76,8 @@ absl::Status StartWarm(const PackFile& file, const LoadOptions& options, Prepare
   return Annotate(status, file.path);
 }
 
-// Keeps what the samples show of the float network. What goes wrong is a warning: the model does not
-// depend on it.
+// Keeps what the samples show of the float network. What goes wrong is a warning: the model does
+// not depend on it.
 void SaveStatistics(const CalibrationData& data, const std::string& path,
                     const LoadOptions& options, PreparedModel& model) {
   const auto save = [&]() -> absl::StatusOr<std::string> {
@@ -104,8 +104,8 @@ CalibrationData Unseen(const CalibrationData& data, CalibrationData validation,
   CalibrationData unseen = WithoutSeen(*data.statistics, validation);
   const size_t seen = validation.samples.size() - unseen.samples.size();
   if (seen > 0) {
-    model.warnings.push_back(absl::StrCat(
-        seen, " samples of the validation data have calibrated and were passed over"));
+    model.warnings.push_back(
+        absl::StrCat(seen, " samples of the validation data have calibrated and were passed over"));
   }
   return unseen;
 }
@@ -113,8 +113,9 @@ CalibrationData Unseen(const CalibrationData& data, CalibrationData validation,
 // Quantizes with the samples at `calibration`, and keeps the result in `file`, if there is one;
 // `cold` says why that was necessary.
 absl::Status StartCold(const std::string& path, const std::string& calibration,
-                       const std::optional<PackFile>& file, const std::string& cold, const LoadOptions& options,
-                       const Quantizer& quantize, PreparedModel& model) {
+                       const std::optional<PackFile>& file, const std::string& cold,
+                       const LoadOptions& options, const Quantizer& quantize,
+                       PreparedModel& model) {
   OCTET_ASSIGN_OR_RETURN(const CalibrationData samples, ReadSamples(calibration, options, model));
   OCTET_RETURN_IF_ERROR(model.files.Finish());
   OCTET_ASSIGN_OR_RETURN(CalibrationData validation, ValidationSamples(options, model));

@@ -48,6 +48,9 @@ struct LoadOptions {
   // Where to write those of the samples that were read, for such loads: a file or folder; empty:
   // nowhere.
   std::string save_statistics;
+  // Samples that are at hand, in place of those that paths name: they calibrate, and they measure.
+  // As long as the model is served they are kept, for plans that it needs later. Null: none.
+  std::shared_ptr<const CalibrationData> samples, validation;
   // No calibration even if there are samples: ranges are measured row by row, at run time.
   bool dynamic = false;
   // Without samples loading int8 fails (FailedPrecondition), rather than becoming dynamic.

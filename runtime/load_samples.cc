@@ -84,6 +84,7 @@ absl::StatusOr<std::vector<FoundFile>> FindFiles(const std::string& path) {
 
 absl::StatusOr<std::string> CalibrationPath(const std::string& path, const LoadOptions& options,
                                             Mode mode) {
+  if (options.samples != nullptr) return std::string();
   const bool dynamic = options.dynamic && !AnyWantsSamples(options.quantization.layers);
   if (dynamic || options.synthetic) return std::string();
   const std::string& configured = options.calibration_path;
@@ -101,6 +102,7 @@ absl::StatusOr<std::string> CalibrationPath(const std::string& path, const LoadO
 
 absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const LoadOptions& options,
                                             PreparedModel& model) {
+  if (options.samples != nullptr) return *options.samples;
   if (options.synthetic && !options.dynamic) {
     return SyntheticSamples(model.graph, model.example_shapes,
                             {.samples = options.calibration_samples,
@@ -130,6 +132,7 @@ absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const Load
 
 absl::StatusOr<CalibrationData> ValidationSamples(const LoadOptions& options,
                                                   const PreparedModel& model) {
+  if (options.validation != nullptr) return *options.validation;
   if (options.validation_path.empty()) return CalibrationData();
   if (options.progress) options.progress("read validation data", options.validation_path);
   absl::StatusOr<CalibrationData> data = ReadCalibrationData(

@@ -234,7 +234,8 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
           .calibration_path = quantization.calibration.path,
           .statistics = quantization.calibration.source == CalibrationSource::kFile,
           .save_statistics = quantization.calibration.save,
-          .dynamic = quantization.calibration.source == CalibrationSource::kDynamic,
+          .dynamic = quantization.calibration.source == CalibrationSource::kDynamic ||
+                     quantization.calibration.source == CalibrationSource::kTraffic,
           .samples_required = quantization.calibration.source == CalibrationSource::kDataset ||
                               quantization.activations.timing == ActivationTiming::kStatic,
           .calibration_samples = static_cast<size_t>(quantization.calibration.samples),

@@ -219,6 +219,14 @@ inline constexpr MetricDef kAccuracyVerdict{
         "unverified (too little data to say).",
     .labels = metric_labels::kModelVerdict};
 
+inline constexpr MetricDef kCalibrationRequests{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_calibration_requests",
+    .help =
+        "Rows of requests that are kept to calibrate the model with, or that have calibrated it. "
+        "Absent for models that do not learn from requests.",
+    .labels = metric_labels::kModel};
+
 inline constexpr MetricDef kShadowRequests{
     .type = MetricDef::Type::kCounter,
     .name = "octet_model_shadow_requests_total",

@@ -82,12 +82,15 @@ ModelGauges ServableModel::Gauges() const {
               .agreement = compared->agreement,
               .weight_bytes = static_cast<double>(compared->weight_bytes)};
   }
+  std::optional<double> kept;
+  if (const auto learning = model_->learning()) kept = static_cast<double>(learning->samples);
   return {.pending_requests = static_cast<double>(scheduler_->waiting()),
           .float32_weight_bytes = static_cast<double>(memory.float32_weight_bytes),
           .served_weight_bytes = static_cast<double>(memory.served_weight_bytes),
           .arena_bytes = static_cast<double>(memory.arena_bytes),
           .scratchpad_bytes = static_cast<double>(memory.scratchpad_bytes),
-          .shadow = shadow};
+          .shadow = shadow,
+          .calibration_requests = kept};
 }
 
 absl::Status ServableModel::Annotated(const absl::Status& status) const {

@@ -267,11 +267,13 @@ inline constexpr MetricDef kBuildInfo{
     .labels = metric_labels::kBuild};
 
 inline constexpr std::array kCatalog = {
-    &kRequests,       &kInferenceCount,  &kExecutions,     &kPendingRequests, &kBatchSize,
-    &kRequestSeconds, &kQueueSeconds,    &kComputeSeconds, &kLoadSeconds,     &kQuantizationSeconds,
-    &kWeightBytes,    &kSavedBytes,      &kArenaBytes,     &kScratchpadBytes, &kModelInfo,
-    &kSwaps,          &kConfigReloads,   &kConfigTime,     &kOutputSqnr,      &kAccuracy,
-    &kAccuracyTarget, &kAccuracyVerdict, &kShadowRequests, &kShadowSqnr,      &kShadowAgreement,
-    &kResidentBytes,  &kBuildInfo,       &kWarmStart};
+    &kRequests,           &kInferenceCount,      &kExecutions,     &kPendingRequests,
+    &kBatchSize,          &kRequestSeconds,      &kQueueSeconds,   &kComputeSeconds,
+    &kLoadSeconds,        &kQuantizationSeconds, &kWeightBytes,    &kSavedBytes,
+    &kArenaBytes,         &kScratchpadBytes,     &kModelInfo,      &kSwaps,
+    &kConfigReloads,      &kConfigTime,          &kOutputSqnr,     &kAccuracy,
+    &kAccuracyTarget,     &kAccuracyVerdict,     &kShadowRequests, &kShadowSqnr,
+    &kShadowAgreement,    &kResidentBytes,       &kBuildInfo,      &kWarmStart,
+    &kCalibrationRequests};
 
 }  // namespace octet::server

@@ -142,7 +142,9 @@ class Learner {
         options_(std::move(options)),
         finish_(std::move(finish)),
         served_(std::move(served)),
-        samples_(std::move(samples)) {
+        samples_(std::move(samples)),
+        // Of all copies; where none was ever called, the samples are still there.
+        dropped_(nullptr, [samples = samples_](std::nullptr_t) { samples->Resume(); }) {
     options_.cache = {};  // what requests have taught is for this process
     options_.save_statistics.clear();
   }
@@ -222,6 +224,7 @@ class Learner {
   const FinishModel finish_;
   const std::weak_ptr<const CompiledModel> served_;
   const std::shared_ptr<RequestSamples> samples_;
+  const std::shared_ptr<void> dropped_;
 };
 
 }  // namespace

@@ -78,6 +78,17 @@ TEST_F(RequestLearningTest, EnoughRequestsMakeItStatic) {
   Ask(*learned, 3);
 }
 
+TEST_F(RequestLearningTest, WhatNobodyLoadsIsOfferedAgain) {
+  const Model served = Start();
+  Ask(served, 32);
+  ASSERT_TRUE(loader_);
+  loader_ = nullptr;  // another load has come before it
+  EXPECT_EQ(served->learning()->state, "observing requests: 32 of 32 samples");
+  Ask(served, 1);
+  ASSERT_TRUE(loader_);
+  EXPECT_TRUE(Learn().ok());
+}
+
 TEST_F(RequestLearningTest, AMissedTargetLeavesWhatServes) {
   options_.quantization.accuracy.value = 90;  // dB
   options_.quantization.max_float_fraction = 0;

@@ -134,8 +134,12 @@ void RequestSamples::Offer(const runtime::InputRows& request) {
     wants_ = false;
     state_ = absl::StrCat("calibrating with ", samples_.size(), " samples of requests");
   }
-  if (on_enough_ && on_enough_()) return;
+  if (!on_enough_ || !on_enough_()) Resume();
+}
+
+void RequestSamples::Resume() {
   const MutexLock lock(mutex_);
+  if (samples_.empty()) return;
   state_.clear();
   wants_ = true;
 }

@@ -42,6 +42,9 @@ class RequestSamples {
   // A request that has been run; copies what is kept of it.
   void Offer(const runtime::InputRows& request) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Nobody has come for the samples: OnEnough()'s function is called again.
+  void Resume() ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Hands over the samples, in the engine's types; none are left here.
   runtime::CalibrationData Take() ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -101,14 +101,16 @@ void ModelManager::Load(const VersionPtr& version) {
   bool background = false;
   bool needed = false;
   bool replaces = false;  // nobody has asked for this load
+  std::shared_ptr<const ModelLoader> replacement;
   {
     const MutexLock lock(mutex_);
     order = version->wanted;
     predecessor = version->servable;
     background = predecessor != nullptr || version->added_later;
     needed = predecessor == nullptr || version->forced || !order.SameAs(version->serving);
-    replaces = !needed && version->replacement != nullptr;
-    if (replaces) order.loader = std::exchange(version->replacement, nullptr);
+    replacement = std::exchange(version->replacement, nullptr);
+    replaces = !needed && replacement != nullptr;
+    if (replaces) order.loader = replacement;
     needed |= replaces;
     version->forced = false;
     reloads = version->reloads.size();
@@ -158,7 +160,6 @@ void ModelManager::Load(const VersionPtr& version) {
                      static_cast<ptrdiff_t>(std::min(reloads, version->reloads.size()));
     finished.assign(version->reloads.begin(), end);
     version->reloads.erase(version->reloads.begin(), end);
-    if (version->replacement != nullptr) Queue(version);  // a load that failed has come before it
   }
   FinishReloads(finished, status);
 }

@@ -128,6 +128,7 @@ bool ModelManager::Replace(const ModelSource& source, ModelLoader loader) {
     if (entry == found->second.end()) return false;
     const VersionPtr& version = entry->second;
     if (version->leaving || version->state != ModelState::kReady) return false;
+    if (!version->wanted.SameAs(version->serving)) return false;  // something else is on its way
     version->replacement = std::make_shared<const ModelLoader>(std::move(loader));
     Queue(version);
   }

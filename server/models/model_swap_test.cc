@@ -292,20 +292,27 @@ TEST_F(ModelSwapTest, OtherLoadsMakeReplacementsObsolete) {
   Start("1");
   std::atomic<int> calls = 0;
   load_gate_.Close();
-  Update("2");
+  manager_->Reload("m", [](const absl::Status&) {});
   load_gate_.AwaitArrivals(2);  // the first load and this one
   EXPECT_TRUE(manager_->Replace({.name = "m"}, Loader(calls)));
   load_gate_.Open();
   AwaitLoads();
   EXPECT_EQ(calls, 0) << "it was made for the model before";
-  // A load that fails leaves what the replacement is for.
-  load_gate_.Close();
+  EXPECT_EQ(loads_, 2);
+}
+
+TEST_F(ModelSwapTest, WhatIsAboutToBeReplacedIsNotReplaced) {
+  directory_.Write("m.onnx");
+  Start("1");
   Update("bad");
-  load_gate_.AwaitArrivals(3);
-  EXPECT_TRUE(manager_->Replace({.name = "m"}, Loader(calls)));
-  load_gate_.Open();
   AwaitLoads();
-  EXPECT_TRUE(manager_->IsReady());
+  std::atomic<int> calls = 0;
+  EXPECT_FALSE(manager_->Replace({.name = "m"}, Loader(calls))) << "other settings are wanted";
+  Update("1");
+  AwaitLoads();
+  EXPECT_TRUE(manager_->Replace({.name = "m"}, Loader(calls)));
+  AwaitLoads();
+  EXPECT_EQ(calls, 1);
 }
 
 TEST_F(ModelSwapTest, WhatIsNotServedIsNotReplaced) {

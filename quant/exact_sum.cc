@@ -45,6 +45,19 @@ void ExactSum::Carry() {
   }
 }
 
+std::optional<ExactSum> ExactSum::OfLimbs(std::span<const int64_t> limbs) {
+  if (limbs.size() != kLimbs) return std::nullopt;
+  ExactSum sum;
+  for (size_t i = 0; i < kLimbs; ++i) {
+    const bool last = i + 1 == kLimbs;
+    // The last one is -1 or 0: there is no double beyond.
+    if (last ? limbs[i] < -1 || limbs[i] > 0 : (limbs[i] & ~kLimbMask) != 0) return std::nullopt;
+    sum.limbs_[i] = limbs[i];
+  }
+  if (!std::isfinite(sum.Value())) return std::nullopt;
+  return sum;
+}
+
 double ExactSum::Value() const {
   ExactSum magnitude = *this;
   const bool negative = limbs_.back() < 0;

@@ -5,6 +5,8 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
+#include <span>
 
 namespace octet::quant {
 
@@ -17,6 +19,11 @@ class ExactSum {
 
   // The sum, correct to within one part in 2^50.
   double Value() const;
+
+  // The sum as numbers to be kept, and back; nothing if no sum is kept like this, or it is
+  // infinite.
+  std::span<const int64_t> limbs() const { return limbs_; }
+  static std::optional<ExactSum> OfLimbs(std::span<const int64_t> limbs);
 
   bool operator==(const ExactSum&) const = default;
 

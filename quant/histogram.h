@@ -10,10 +10,21 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "quant/affine.h"
 #include "quant/exact_sum.h"
 
 namespace octet::quant {
+
+// What a histogram is kept as; equal histograms have equal states. Bins follow from min and max.
+struct HistogramState {
+  float min = 0, max = 0;
+  uint64_t zeros = 0, nans = 0, infinities = 0, samples = 0;
+  std::vector<uint32_t> bins;             // that are not empty, ascending
+  std::vector<uint64_t> counts;           // of these
+  std::vector<int64_t> sum, sum_squares;  // ExactSum::limbs()
+  std::vector<float> lows, highs;         // ranges of the kept samples
+};
 
 // Not thread-safe: one per thread, merged at the end. 64 KiB once it has values.
 class Histogram {
@@ -56,6 +67,10 @@ class Histogram {
 
   // The smallest and largest finite value of each kept sample, in no particular order.
   std::vector<Range> SampleRanges() const;
+
+  HistogramState State() const;
+  // InvalidArgument if no histogram has this state. Any state may be given.
+  static absl::StatusOr<Histogram> FromState(const HistogramState& state);
 
   bool operator==(const Histogram&) const = default;
 

@@ -24,6 +24,22 @@ absl::Status ActivationRanges::Observe(const graph::Graph& graph, const quant::S
   return absl::OkStatus();
 }
 
+absl::Status ActivationRanges::Take(const graph::Graph& graph, const quant::Selection& widest,
+                                    const CalibrationStatistics& statistics) {
+  for (size_t i = 0; i < graph.value_count(); ++i) {
+    if (widest.quantizer[i] < 0) continue;
+    const auto value = static_cast<ValueId>(i);
+    const auto found = statistics.values.find(value);
+    if (found == statistics.values.end()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the calibration statistics have nothing of ", graph.value(value).name));
+    }
+    histograms_.emplace(value, found->second);
+    names_.emplace(value, graph.value(value).name);
+  }
+  return absl::OkStatus();
+}
+
 const quant::Histogram* ActivationRanges::Find(ValueId value) const {
   const auto found = histograms_.find(value);
   return found == histograms_.end() ? nullptr : &found->second;

@@ -13,6 +13,7 @@
 #include "kernels/weight_cache.h"
 #include "quant/rewrite.h"
 #include "quant/selection.h"
+#include "runtime/calibration_statistics.h"
 #include "runtime/evaluate.h"
 
 namespace octet::runtime {
@@ -25,6 +26,10 @@ class ActivationRanges {
   // Observes every value that has a quantizer in `widest`. FailedPrecondition without samples.
   absl::Status Observe(const graph::Graph& graph, const quant::Selection& widest, Samples samples,
                        kernels::WeightCache& weights);
+
+  // Takes what statistics have of these values. FailedPrecondition if they lack one.
+  absl::Status Take(const graph::Graph& graph, const quant::Selection& widest,
+                    const CalibrationStatistics& statistics);
 
   // What was observed of a value; null if nothing.
   const quant::Histogram* Find(graph::ValueId value) const;

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,8 @@
 
 namespace octet::runtime {
 
+struct CalibrationStatistics;
+
 struct CalibrationData {
   // Each sample has one tensor per model input, in the model's order and the engine's types; the
   // first dimension is 1 for a model that batches.
@@ -18,6 +21,11 @@ struct CalibrationData {
   // One class for each sample; empty if they have none. Measuring needs them, calibrating does not.
   std::vector<int64_t> labels;
   std::string source;  // for reports: the path it came from
+  // What was seen of samples that are not here (calibration_statistics.h); null: there are none
+  // but those above. Calibrates, and measures nothing.
+  std::shared_ptr<const CalibrationStatistics> statistics;
+
+  bool Calibrates() const { return !samples.empty() || statistics != nullptr; }
 };
 
 // Reads `path`: a .npz file (arrays named as the inputs, samples along the first dimension), a .npy

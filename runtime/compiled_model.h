@@ -85,6 +85,12 @@ struct ShadowStatistics {
   size_t weight_bytes = 0;          // of the float32 original, beside the served ones
 };
 
+// How a served model comes to be calibrated with the requests that it runs.
+struct LearningStatistics {
+  size_t samples = 0;  // of requests that were kept, or have calibrated it
+  std::string state;   // what has become of it, for people
+};
+
 // Not thread-safe: one thread at a time.
 class ExecutionContext {
  public:
@@ -130,6 +136,8 @@ class CompiledModel {
 
   // Nothing if no request is compared.
   virtual std::optional<ShadowStatistics> shadow() const { return std::nullopt; }
+  // Nothing if it does not learn from requests, and has not.
+  virtual std::optional<LearningStatistics> learning() const { return std::nullopt; }
 };
 
 }  // namespace octet::runtime

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "graph/infer.h"
 
@@ -124,6 +125,25 @@ std::vector<std::string> FourBitWarnings(const std::vector<LayerReport>& layers,
         weights, ") lose visibly in 4 bits; with a target, layers go back to 8 until it holds"));
   }
   return warnings;
+}
+
+std::string LeftOutWithoutSamples(const QuantizeReport& report, const QuantizeOptions& options) {
+  using Smoothing = QuantizeOptions::Smoothing;
+  std::vector<std::string> missing;
+  if (options.smoothing == Smoothing::kOn ||
+      (options.smoothing == Smoothing::kAuto && SmoothsActivations(report.recipe.recipe))) {
+    missing.push_back("smoothing (transforms.smooth_quant)");
+  }
+  if (options.bias_correction != QuantizeOptions::BiasCorrection::kOff) {
+    missing.push_back("bias correction (transforms.bias_correction)");
+  }
+  if (AnyFourBits(report.layers) &&
+      options.compensation != QuantizeOptions::Compensation::kNone) {
+    missing.push_back("error feedback of 4-bit weights (weights.error_compensation)");
+  }
+  if (missing.empty()) return "";
+  return absl::StrCat("calibrated by statistics, without samples: left out are ",
+                      absl::StrJoin(missing, ", "));
 }
 
 std::string WhyNotFourBits(const graph::Graph& graph, NodeId layer) {

@@ -49,6 +49,9 @@ bool AnyFourBits(const std::vector<LayerReport>& layers);
 std::vector<std::string> FourBitWarnings(const std::vector<LayerReport>& layers,
                                          const QuantizeOptions& options, bool calibrated);
 
+// What was not done since there are statistics instead of samples; empty: nothing is missing.
+std::string LeftOutWithoutSamples(const QuantizeReport& report, const QuantizeOptions& options);
+
 // Why a layer is not one of those that 4 bits are for, unless it is asked for by name: in networks
 // with convolutions they are for matrix products and 1x1 convolutions of at least 256 inputs.
 // Empty if it is.

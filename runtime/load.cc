@@ -172,6 +172,10 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationD
     layer.reason = "kernel_mismatch";
     report.warnings.push_back(found->second);
   }
+  if (samples.statistics != nullptr) {
+    std::string left_out = LeftOutWithoutSamples(report, quantization);
+    if (!left_out.empty()) report.warnings.push_back(std::move(left_out));
+  }
   report.transforms = std::move(transforms);
   report.seconds = quantize_seconds;
   report.checked_layers = checked;
@@ -293,6 +297,7 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
   again.report = nullptr;
   again.self_check = false;
   again.cache = {};
+  again.save_statistics.clear();
   if (model.quantization) again.quantization.decided = DecisionsOf(*model.quantization);
   again.earlier = {std::move(model.files), std::move(model.smoothing), std::move(model.pack),
                    std::move(model.fingerprint)};

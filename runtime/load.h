@@ -43,6 +43,14 @@ struct LoadOptions {
   // Where calibration samples are; empty: the folder `calibration` beside the model, if there is
   // one.
   std::string calibration_path;
+  // It has statistics (statistics_file.h), not samples.
+  bool statistics = false;
+  // Where to write those of the samples that were read, for such loads: a file or folder; empty:
+  // nowhere.
+  std::string save_statistics;
+  // Samples that are at hand, in place of those that paths name: they calibrate, and they measure.
+  // As long as the model is served they are kept, for plans that it needs later. Null: none.
+  std::shared_ptr<const CalibrationData> samples, validation;
   // No calibration even if there are samples: ranges are measured row by row, at run time.
   bool dynamic = false;
   // Without samples loading int8 fails (FailedPrecondition), rather than becoming dynamic.
@@ -91,6 +99,7 @@ struct PreparedModel {
   std::optional<QuantizeReport> quantization;  // none if every layer is as the model has it
   std::vector<SmoothedActivation> smoothing;   // that was done before
   std::string pack;                            // the .qpack file with this network; empty: none
+  std::string statistics;                      // the .qcal file that was written; empty: none
   std::string fingerprint;                     // Fingerprint() on top of the float network
   std::vector<std::string> warnings;
   // Packed by the self-check, for the plans to use.

@@ -10,7 +10,9 @@
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/status.h"
+#include "runtime/fingerprint.h"
 #include "runtime/layer_rules.h"
+#include "runtime/statistics_file.h"
 #include "runtime/synthetic_samples.h"
 
 namespace octet::runtime {
@@ -82,10 +84,15 @@ absl::StatusOr<std::vector<FoundFile>> FindFiles(const std::string& path) {
 
 absl::StatusOr<std::string> CalibrationPath(const std::string& path, const LoadOptions& options,
                                             Mode mode) {
+  if (options.samples != nullptr) return std::string();
   const bool dynamic = options.dynamic && !AnyWantsSamples(options.quantization.layers);
   if (dynamic || options.synthetic) return std::string();
   const std::string& configured = options.calibration_path;
   std::string where = configured.empty() ? CalibrationBeside(path) : configured;
+  if (options.statistics && configured.empty() && IsInteger(mode)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        path, ": Q009: quantization.calibration.source file needs quantization.calibration.path"));
+  }
   if (!where.empty() || !options.samples_required || !IsInteger(mode)) return where;
   return absl::FailedPreconditionError(absl::StrCat(
       path,
@@ -95,6 +102,7 @@ absl::StatusOr<std::string> CalibrationPath(const std::string& path, const LoadO
 
 absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const LoadOptions& options,
                                             PreparedModel& model) {
+  if (options.samples != nullptr) return *options.samples;
   if (options.synthetic && !options.dynamic) {
     return SyntheticSamples(model.graph, model.example_shapes,
                             {.samples = options.calibration_samples,
@@ -103,6 +111,13 @@ absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const Load
   }
   if (where.empty()) return CalibrationData();
   if (options.progress) options.progress("read calibration data", where);
+  if (options.statistics) {
+    OCTET_ASSIGN_OR_RETURN(CalibrationStatistics statistics,
+                           ReadStatistics(where, Hex(Fingerprint(model.graph)), model.files));
+    CalibrationData data{.source = where};
+    data.statistics = std::make_shared<const CalibrationStatistics>(std::move(statistics));
+    return data;
+  }
   OCTET_ASSIGN_OR_RETURN(
       CalibrationData data,
       ReadCalibrationData(where, model.inputs, model.batchable, options.calibration_samples));
@@ -117,6 +132,7 @@ absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const Load
 
 absl::StatusOr<CalibrationData> ValidationSamples(const LoadOptions& options,
                                                   const PreparedModel& model) {
+  if (options.validation != nullptr) return *options.validation;
   if (options.validation_path.empty()) return CalibrationData();
   if (options.progress) options.progress("read validation data", options.validation_path);
   absl::StatusOr<CalibrationData> data = ReadCalibrationData(

@@ -2,9 +2,7 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -26,27 +24,32 @@ constexpr uintmax_t kMostPackBytes = uintmax_t{4} << 30;
 
 std::string PathOf(const std::string& model, const PackCache& cache) {
   if (!cache.file.empty()) return cache.file;
+  const std::string suffix = absl::StrCat(".", kernels::InstructionSet(), ".qpack");
   const fs::path path(model);
-  const std::string name =
-      absl::StrCat(path.stem().string(), ".", kernels::InstructionSet(), ".qpack");
-  if (cache.folder.empty()) return (path.parent_path() / name).string();
-  // Models of one name share the folder.
-  std::error_code ignored;
-  Sha256 sha256;
-  sha256.Add(absl::string_view(fs::absolute(path, ignored).lexically_normal().string()));
-  return (fs::path(cache.folder) / absl::StrCat(Hex(sha256.Finish()).substr(0, 12), "-", name))
-      .string();
+  if (cache.folder.empty()) return (path.parent_path() / path.stem()).string() + suffix;
+  return (fs::path(cache.folder) / NameInSharedFolder(model, suffix)).string();
 }
 
 }  // namespace
+
+std::string NameInSharedFolder(const std::string& model, const std::string& suffix) {
+  std::error_code ignored;
+  Sha256 sha256;
+  sha256.Add(absl::string_view(fs::absolute(model, ignored).lexically_normal().string()));
+  return absl::StrCat(Hex(sha256.Finish()).substr(0, 12), "-", fs::path(model).stem().string(),
+                      suffix);
+}
 
 absl::StatusOr<PackFile> PackFileFor(const std::string& path, const std::string& calibration,
                                      const LoadOptions& options, const graph::Graph& network) {
   PackFile file{.path = PathOf(path, options.cache)};
   OCTET_ASSIGN_OR_RETURN(const std::string samples, DigestOfFiles(calibration));
   OCTET_ASSIGN_OR_RETURN(const std::string validation, DigestOfFiles(options.validation_path));
+  const std::string data = options.synthetic    ? "synthetic"
+                           : options.statistics ? absl::StrCat("statistics ", samples)
+                                                : samples;
   file.key = {.network = Hex(Fingerprint(network)),
-              .data = absl::StrCat(options.synthetic ? "synthetic" : samples, ",", validation),
+              .data = absl::StrCat(data, ",", validation),
               .configuration = options.cache.configuration,
               .processor = kernels::InstructionSet(),
               .software = absl::StrCat("build ", BuildId().substr(0, 16), " with oneDNN ",
@@ -55,23 +58,8 @@ absl::StatusOr<PackFile> PackFileFor(const std::string& path, const std::string&
 }
 
 absl::StatusOr<QuantizedPack> ReadPack(const std::string& path) {
-  std::error_code error;
-  if (!fs::exists(path, error)) return absl::NotFoundError(absl::StrCat(path, ": not there"));
-  // A device or a pipe would never end.
-  const uintmax_t size = fs::is_regular_file(path, error) ? fs::file_size(path, error) : 0;
-  if (error || size == 0) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": not a .qpack file"));
-  }
-  if (size > kMostPackBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": ", size, " bytes, expected at most ", kMostPackBytes));
-  }
-  // Read, not mapped: who shortens it meanwhile makes it damaged, and nothing worse.
-  std::string content(static_cast<size_t>(size), '\0');
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) return absl::PermissionDeniedError(absl::StrCat(path, ": cannot be read"));
-  stream.read(content.data(), static_cast<std::streamsize>(content.size()));
-  content.resize(static_cast<size_t>(std::max<std::streamsize>(stream.gcount(), 0)));
+  OCTET_ASSIGN_OR_RETURN(const std::string content,
+                         ReadSectionFile(path, kPackForm, kMostPackBytes));
   absl::StatusOr<QuantizedPack> pack =
       DecodePack(std::as_bytes(std::span(content.data(), content.size())));
   if (!pack.ok()) return Annotate(pack.status(), path);

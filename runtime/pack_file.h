@@ -10,6 +10,10 @@
 
 namespace octet::runtime {
 
+// "PART_OF_A_DIGEST-model.SUFFIX": what belongs to the model at this path, in a folder that models
+// of one name may share.
+std::string NameInSharedFolder(const std::string& model, const std::string& suffix);
+
 struct PackFile {
   std::string path;
   PackKey key;  // that a file at `path` has to have

@@ -46,7 +46,7 @@ class ModelQuantizer {
     OCTET_RETURN_IF_ERROR(FindLayers());
     SplitSamples();
     OCTET_RETURN_IF_ERROR(QuantizeWeights());
-    if (!data_.samples.empty()) OCTET_RETURN_IF_ERROR(Calibrate());
+    if (data_.Calibrates()) OCTET_RETURN_IF_ERROR(Calibrate());
     report_.mode = std::string(Name(PrecisionOf(options_.mode, !has_ranges_)));
     OCTET_RETURN_IF_ERROR(options_.decided ? TakeDecisions(*options_.decided) : Decide());
     for (size_t i = 0; i < layers_.size(); ++i) {
@@ -68,9 +68,8 @@ class ModelQuantizer {
   }
 
   absl::Status FindLayers() {
-    OCTET_ASSIGN_OR_RETURN(LayerList list,
-                           ListLayers(graph_, example_shapes_, options_, report_.recipe.recipe,
-                                      !data_.samples.empty()));
+    OCTET_ASSIGN_OR_RETURN(LayerList list, ListLayers(graph_, example_shapes_, options_,
+                                                      report_.recipe.recipe, data_.Calibrates()));
     layers_ = std::move(list.nodes);
     report_.layers = std::move(list.reports);
     rules_ = std::move(list.rules);
@@ -104,7 +103,8 @@ class ModelQuantizer {
     if (!chosen.warning.empty()) report_.warnings.push_back(std::move(chosen.warning));
     report_.calibration_source = data_.source;
     report_.estimated = options_.estimated && !data_.samples.empty();
-    report_.calibration_samples = calibrating_.size();
+    report_.calibration_samples =
+        data_.statistics ? data_.statistics->samples : calibrating_.size();
     report_.held_out_samples = measuring_.samples.size();
     if (measuring_.samples.empty() && !data_.samples.empty()) {
       report_.warnings.push_back(
@@ -320,7 +320,8 @@ class ModelQuantizer {
     OCTET_ASSIGN_OR_RETURN(const quant::Selection widest, Selected(Precisions()));
     has_ranges_ = widest.quantizer_count > 0;
     if (!has_ranges_) return absl::OkStatus();
-    Progress("calibrate", absl::StrCat(calibrating_.size(), " samples"));
+    Progress("calibrate", absl::StrCat(report_.calibration_samples, " samples"));
+    if (data_.statistics) return ranges_.Take(graph_, widest, *data_.statistics);
     return ranges_.Observe(graph_, widest, calibrating_, float_weights_);
   }
 

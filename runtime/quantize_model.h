@@ -167,10 +167,10 @@ struct QuantizedModel {
 // What the report says was decided, for a second run.
 QuantizeOptions::Decisions DecisionsOf(const QuantizeReport& report);
 
-// Static int8 with `data`; with no samples, weights int8 and activations quantized row by row at
-// run time; or bfloat16. Accuracy is measured on `validation`, else on a part of `data` that is
-// held out, or all of it where nothing calibrates; samples that calibrate are passed over.
-// `example_shapes` are for counting work.
+// Static int8 with `data`; with no samples or statistics, weights int8 and activations quantized
+// row by row at run time; or bfloat16. Accuracy is measured on `validation`, else on a part of
+// `data` that is held out, or all of it where nothing calibrates; samples that calibrate are passed
+// over. `example_shapes` are for counting work.
 //   InvalidArgument     NaN or infinity in the weights of int8 layers (unless zero_non_finite);
 //   rules
 //                       that contradict each other, or with `strict` match nothing

@@ -1,13 +1,9 @@
 #include "runtime/quantized_pack.h"
 
-#include <algorithm>
-#include <optional>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "base/sha256.h"
 #include "base/status.h"
 #include "runtime/binary_form.h"
 
@@ -77,83 +73,6 @@ void Fields(Archive& archive, SmoothedActivation& smoothed) {
   if constexpr (Archive::kReads) smoothed.value = static_cast<graph::ValueId>(value);
 }
 
-namespace {
-
-constexpr absl::string_view kMagic = "OCTQPACK";
-constexpr uint32_t kForm = 1;
-constexpr size_t kMostSections = 64;
-constexpr size_t kNameBytes = 8;
-
-struct SectionRow {
-  std::string name;
-  uint64_t size = 0;
-  Sha256::Digest sha256 = {};
-};
-
-std::span<const std::byte> BytesOf(const std::string& text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-std::string Padded(absl::string_view name) {
-  std::string padded(name);
-  padded.resize(kNameBytes);
-  return padded;
-}
-
-template <typename... Values>
-std::string Section(const Values&... values) {
-  BinaryWriter writer;
-  writer(values...);
-  return writer.Take();
-}
-
-absl::Status Damaged(absl::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat("damaged: ", what));
-}
-
-// Rows of the sections, whose digests have not been compared yet.
-absl::StatusOr<std::vector<SectionRow>> ReadHeader(std::span<const std::byte> bytes,
-                                                   BinaryReader& reader) {
-  const auto magic = reader.Raw(kMagic.size());
-  if (!reader.ok() ||
-      !std::equal(magic.begin(), magic.end(), std::as_bytes(std::span(kMagic)).begin())) {
-    return absl::InvalidArgumentError("not a .qpack file");
-  }
-  uint32_t form = 0, count = 0;
-  reader(form, count);
-  if (reader.ok() && form != kForm) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("form ", form, " of .qpack, expected ", kForm));
-  }
-  if (!reader.ok() || count > kMostSections) return Damaged("the header");
-  std::vector<SectionRow> rows(count);
-  for (SectionRow& row : rows) {
-    const auto name = reader.Raw(kNameBytes);
-    reader(row.size);
-    const auto digest = reader.Raw(row.sha256.size());
-    if (!reader.ok()) return Damaged("the table of sections");
-    row.name.assign(reinterpret_cast<const char*>(name.data()), name.size());
-    std::copy(digest.begin(), digest.end(), row.sha256.begin());
-  }
-  const size_t header = bytes.size() - reader.remaining();
-  const Sha256::Digest expected = Sha256Of(bytes.first(header));
-  const auto found = reader.Raw(expected.size());
-  if (!reader.ok() || !std::equal(found.begin(), found.end(), expected.begin())) {
-    return Damaged("the table of sections");
-  }
-  return rows;
-}
-
-template <typename... Values>
-absl::Status ReadSection(std::span<const std::byte> bytes, absl::string_view name,
-                         Values&... values) {
-  BinaryReader reader(bytes);
-  reader(values...);
-  return reader.Finish() ? absl::OkStatus() : Damaged(absl::StrCat("section ", name));
-}
-
-}  // namespace
-
 std::string Difference(const PackKey& found, const PackKey& wanted) {
   std::vector<std::string> parts;
   if (found.network != wanted.network) parts.push_back("the model is another");
@@ -170,54 +89,36 @@ std::string Difference(const PackKey& found, const PackKey& wanted) {
 }
 
 std::string EncodePack(const QuantizedPack& pack) {
-  const std::vector<std::pair<absl::string_view, std::string>> sections = {
-      {"key", Section(pack.key)},
-      {"report", Section(pack.report)},
-      {"smooth", Section(pack.smoothing)},
-      {"digest", Section(pack.fingerprint)},
-      {"network", pack.network}};
-  BinaryWriter header;
-  header.Raw(std::as_bytes(std::span(kMagic)));
-  header(kForm, static_cast<uint32_t>(sections.size()));
-  for (const auto& [name, bytes] : sections) {
-    header.Raw(BytesOf(Padded(name)));
-    header(uint64_t{bytes.size()});
-    header.Raw(Sha256Of(BytesOf(bytes)));
-  }
-  header.Raw(Sha256Of(BytesOf(header.bytes())));
-  std::string file = header.Take();
-  for (const auto& [name, bytes] : sections) file += bytes;
-  return file;
+  return EncodeSections(kPackForm, {{"key", ToSection(pack.key)},
+                                    {"report", ToSection(pack.report)},
+                                    {"smooth", ToSection(pack.smoothing)},
+                                    {"digest", ToSection(pack.fingerprint)},
+                                    {"network", pack.network}});
 }
 
 absl::StatusOr<QuantizedPack> DecodePack(std::span<const std::byte> bytes) {
-  BinaryReader reader(bytes);
-  OCTET_ASSIGN_OR_RETURN(const std::vector<SectionRow> rows, ReadHeader(bytes, reader));
+  OCTET_ASSIGN_OR_RETURN(const std::vector<SectionView> sections, DecodeSections(kPackForm, bytes));
   QuantizedPack pack;
   size_t known = 0;
-  for (const SectionRow& row : rows) {
-    if (row.size > reader.remaining()) return Damaged("it ends too early");
-    const auto section = reader.Raw(static_cast<size_t>(row.size));
-    const absl::string_view name = row.name.c_str();
-    if (Sha256Of(section) != row.sha256) return Damaged(absl::StrCat("section ", name));
+  for (const SectionView& section : sections) {
     absl::Status status;
     ++known;
-    if (name == "key") {
-      status = ReadSection(section, name, pack.key);
-    } else if (name == "report") {
-      status = ReadSection(section, name, pack.report);
-    } else if (name == "smooth") {
-      status = ReadSection(section, name, pack.smoothing);
-    } else if (name == "digest") {
-      status = ReadSection(section, name, pack.fingerprint);
-    } else if (name == "network") {
-      pack.network.assign(reinterpret_cast<const char*>(section.data()), section.size());
+    if (section.name == "key") {
+      status = FromSection(section, pack.key);
+    } else if (section.name == "report") {
+      status = FromSection(section, pack.report);
+    } else if (section.name == "smooth") {
+      status = FromSection(section, pack.smoothing);
+    } else if (section.name == "digest") {
+      status = FromSection(section, pack.fingerprint);
+    } else if (section.name == "network") {
+      pack.network.assign(reinterpret_cast<const char*>(section.bytes.data()),
+                          section.bytes.size());
     } else {
       --known;
     }
     OCTET_RETURN_IF_ERROR(status);
   }
-  if (reader.remaining() > 0) return Damaged("bytes after its end");
   if (known != 5) return Damaged("a section is missing");
   return pack;
 }

@@ -1,15 +1,8 @@
 // The artefact that a second start needs instead of quantizing again: a .qpack file.
 //
-//   bytes            meaning
-//   0..7             "OCTQPACK"
-//   8..11            version of the form, 12..15 number of sections
-//   from 16          for each section: 8 bytes of name, 8 of size, 32 of SHA-256
-//   after these      SHA-256 of all before it
-//   then             the sections' bytes, in the same order
-//
-// Sections are key, report, smooth, digest and network (network_delta.h); a later version may add
-// some, which this one passes over. Nothing in a file is believed before its SHA-256 has been
-// checked, and no network is used that does not have the fingerprint of the one that was kept.
+// Sections (section_file.h) are key, report, smooth, digest and network (network_delta.h). Nothing
+// in a file is believed before its SHA-256 has been checked, and no network is used that does not
+// have the fingerprint of the one that was kept.
 
 #pragma once
 
@@ -21,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "runtime/quantize_model.h"
+#include "runtime/section_file.h"
 #include "runtime/smooth_activations.h"
 
 namespace octet::runtime {
@@ -46,6 +40,8 @@ struct QuantizedPack {
   std::string network;      // of the quantized network: EncodeNetwork() on top of the float network
   std::string fingerprint;  // and Fingerprint(), hexadecimal
 };
+
+inline constexpr FileForm kPackForm = {"OCTQPACK", ".qpack"};
 
 std::string EncodePack(const QuantizedPack& pack);
 

@@ -1,8 +1,10 @@
 #include "runtime/warm_start.h"
 
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,7 @@
 #include "runtime/load_samples.h"
 #include "runtime/network_delta.h"
 #include "runtime/pack_file.h"
+#include "runtime/statistics_file.h"
 
 namespace octet::runtime {
 namespace {
@@ -73,14 +76,51 @@ absl::Status StartWarm(const PackFile& file, const LoadOptions& options, Prepare
   return Annotate(status, file.path);
 }
 
+// Keeps what the samples show of the float network. What goes wrong is a warning: the model does
+// not depend on it.
+void SaveStatistics(const CalibrationData& data, const std::string& path,
+                    const LoadOptions& options, PreparedModel& model) {
+  const auto save = [&]() -> absl::StatusOr<std::string> {
+    if (data.statistics != nullptr) {  // of several files, this is how they become one
+      return WriteStatistics(options.save_statistics, path, *data.statistics);
+    }
+    if (data.samples.empty()) return absl::NotFoundError("there are no calibration samples");
+    if (options.progress) options.progress("save statistics", options.save_statistics);
+    OCTET_ASSIGN_OR_RETURN(const CalibrationStatistics statistics,
+                           ObserveStatistics(model.graph, data));
+    return WriteStatistics(options.save_statistics, path, statistics);
+  };
+  const absl::StatusOr<std::string> saved = save();
+  if (saved.ok()) model.statistics = *saved;
+  if (saved.ok()) return;
+  model.warnings.push_back(
+      absl::StrCat("quantization.calibration.save: ", saved.status().message()));
+}
+
+// The samples that measure must not be among those that statistics are of.
+CalibrationData Unseen(const CalibrationData& data, CalibrationData validation,
+                       PreparedModel& model) {
+  if (data.statistics == nullptr || validation.samples.empty()) return validation;
+  CalibrationData unseen = WithoutSeen(*data.statistics, validation);
+  const size_t seen = validation.samples.size() - unseen.samples.size();
+  if (seen > 0) {
+    model.warnings.push_back(
+        absl::StrCat(seen, " samples of the validation data have calibrated and were passed over"));
+  }
+  return unseen;
+}
+
 // Quantizes with the samples at `calibration`, and keeps the result in `file`, if there is one;
 // `cold` says why that was necessary.
-absl::Status StartCold(const std::string& calibration, const std::optional<PackFile>& file,
-                       const std::string& cold, const LoadOptions& options,
-                       const Quantizer& quantize, PreparedModel& model) {
+absl::Status StartCold(const std::string& path, const std::string& calibration,
+                       const std::optional<PackFile>& file, const std::string& cold,
+                       const LoadOptions& options, const Quantizer& quantize,
+                       PreparedModel& model) {
   OCTET_ASSIGN_OR_RETURN(const CalibrationData samples, ReadSamples(calibration, options, model));
   OCTET_RETURN_IF_ERROR(model.files.Finish());
-  OCTET_ASSIGN_OR_RETURN(const CalibrationData validation, ValidationSamples(options, model));
+  OCTET_ASSIGN_OR_RETURN(CalibrationData validation, ValidationSamples(options, model));
+  validation = Unseen(samples, std::move(validation), model);
+  if (!options.save_statistics.empty()) SaveStatistics(samples, path, options, model);
   const KnownConstants imported = ConstantsOf(model.graph);
   OCTET_RETURN_IF_ERROR(quantize(samples, validation, options, model));
   model.fingerprint = Hex(Fingerprint(model.graph, imported));
@@ -108,13 +148,17 @@ absl::Status QuantizeWarmOrCold(const std::string& path, const LoadOptions& opti
                                 const Quantizer& quantize, PreparedModel& model) {
   OCTET_ASSIGN_OR_RETURN(const std::string calibration, CalibrationPath(path, options, model.mode));
   if (!options.cache.read && !options.cache.write) {
-    return StartCold(calibration, std::nullopt, "", options, quantize, model);
+    return StartCold(path, calibration, std::nullopt, "", options, quantize, model);
   }
   const Clock::time_point start = Clock::now();
   OCTET_ASSIGN_OR_RETURN(const PackFile file, PackFileFor(path, calibration, options, model.graph));
   const double key_seconds = SecondsSince(start);
   std::string cold = "cold";
-  if (options.cache.read) {
+  std::error_code ignored;  // what cannot be looked at has to be written
+  const std::string statistics = StatisticsPath(options.save_statistics, path);
+  if (!options.save_statistics.empty() && !std::filesystem::exists(statistics, ignored)) {
+    absl::StrAppend(&cold, ": ", statistics, " has to be written");
+  } else if (options.cache.read) {
     const absl::Status warm = StartWarm(file, options, model);
     if (warm.ok()) model.quantization->seconds += key_seconds;
     if (warm.ok()) return model.files.Finish();
@@ -125,7 +169,7 @@ absl::Status QuantizeWarmOrCold(const std::string& path, const LoadOptions& opti
           absl::StrCat("quantization.cache: ", warm.message(), "; the model is quantized anew"));
     }
   }
-  OCTET_RETURN_IF_ERROR(StartCold(calibration, file, cold, options, quantize, model));
+  OCTET_RETURN_IF_ERROR(StartCold(path, calibration, file, cold, options, quantize, model));
   model.quantization->seconds += key_seconds;
   return absl::OkStatus();
 }
@@ -141,7 +185,7 @@ absl::Status QuantizeAsEarlier(const std::string& path, const LoadOptions& optio
     }
   }
   OCTET_ASSIGN_OR_RETURN(const std::string calibration, CalibrationPath(path, options, model.mode));
-  OCTET_RETURN_IF_ERROR(StartCold(calibration, std::nullopt, "", options, quantize, model));
+  OCTET_RETURN_IF_ERROR(StartCold(path, calibration, std::nullopt, "", options, quantize, model));
   if (model.fingerprint == earlier.fingerprint) return absl::OkStatus();
   return absl::FailedPreconditionError("another network has come of it");
 }

@@ -55,8 +55,10 @@ absl::StatusOr<ModelOptions> ParseModelOptions(const Arguments& arguments) {
   options.log = loaded.config.log;
   if (arguments.Has("--calibration")) {
     CalibrationConfig& calibration = options.settings.quantization.calibration;
-    calibration.source = CalibrationSource::kDataset;
     calibration.path = arguments.Get("--calibration");
+    calibration.source = std::filesystem::path(calibration.path).extension() == ".qcal"
+                             ? CalibrationSource::kFile
+                             : CalibrationSource::kDataset;
   }
   return options;
 }
@@ -97,7 +99,7 @@ Argument ConfigArgument() {
 Argument CalibrationArgument() {
   return {.name = "--calibration",
           .value = "PATH",
-          .help = "File or folder with samples (wins over the file)"};
+          .help = "Samples, or a .qcal file (wins over the configuration)"};
 }
 
 Argument ShapeArgument() {

@@ -26,7 +26,8 @@ struct ModelOptions {
   LogConfig log;
 };
 
-// Reads MODEL, --config and, if given, --calibration, which makes the source a dataset.
+// Reads MODEL, --config and, if given, --calibration, which makes the source a dataset, or
+// a file of statistics.
 absl::StatusOr<ModelOptions> ParseModelOptions(const Arguments& arguments);
 
 // "NAME=1x3x224x224". InvalidArgument names the flag and what was expected.

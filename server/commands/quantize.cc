@@ -25,6 +25,7 @@ Examples:
   octet quantize model.onnx --config octet.yaml
   octet quantize model.onnx --compare-algorithms
   octet quantize model.onnx --config octet.yaml --output cache/model.qpack
+  octet quantize model.onnx --calibration samples --save-calibration model.qcal
 
 Exit codes: 0 done, 1 the model could not be quantized, 2 wrong arguments or configuration.
 )";
@@ -35,6 +36,9 @@ absl::StatusOr<QuantizeOptions> ParseQuantizeOptions(const Arguments& arguments)
   OCTET_ASSIGN_OR_RETURN(ModelOptions model, ParseModelOptions(arguments));
   // Without a file nobody has asked for float32.
   if (!arguments.Has("--config")) model.settings.quantization.mode = QuantizationMode::kInt8;
+  if (arguments.Has("--save-calibration")) {
+    model.settings.quantization.calibration.save = arguments.Get("--save-calibration");
+  }
   return QuantizeOptions{std::move(model), arguments.Has("--compare-algorithms"),
                          arguments.Get("--output"), arguments.Get("--report")};
 }
@@ -52,6 +56,9 @@ Command QuantizeCommand(std::function<absl::Status(const QuantizeOptions&, Conso
                     {.name = "--output",
                      .value = "FILE",
                      .help = "The .qpack file to write, which a server starts from"},
+                    {.name = "--save-calibration",
+                     .value = "FILE",
+                     .help = "The .qcal file to write: what the samples show, without them"},
                     {.name = "--report",
                      .value = "DIR",
                      .help = "Folder for report.txt, report.json and report.html"}},

@@ -52,7 +52,7 @@ enum class ErrorCompensation : uint8_t { kAuto, kNone, kGptq };
 enum class WeightExpansion : uint8_t { kLoad, kRun };
 enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
 enum class ActivationTiming : uint8_t { kAuto, kStatic, kDynamic };
-enum class CalibrationSource : uint8_t { kAuto, kDataset, kDynamic, kSynthetic };
+enum class CalibrationSource : uint8_t { kAuto, kDataset, kDynamic, kSynthetic, kFile, kTraffic };
 enum class NotANumberPolicy : uint8_t { kError, kZero };
 
 struct BitsConfig {
@@ -96,6 +96,9 @@ struct AlgorithmParameters {
 struct CalibrationConfig {
   CalibrationSource source = CalibrationSource::kAuto;
   std::string path;  // empty: the folder `calibration` beside the model
+  std::string save;  // empty: statistics are not kept
+  bool learn_from_traffic = false;
+  int sample_every = 1;
   int samples = 128;
   int64_t seed = 0;
   bool allow_unsafe = false;

@@ -68,19 +68,34 @@ const Fields<AlgorithmParameters>& AlgorithmParameterFields() {
 
 const Fields<CalibrationConfig>& CalibrationFields() {
   static const auto* const kFields = new Fields<CalibrationConfig>{
-      Value("source", &CalibrationConfig::source,
-            Choice<CalibrationSource>({{"auto", CalibrationSource::kAuto},
-                                       {"dataset", CalibrationSource::kDataset},
-                                       {"dynamic", CalibrationSource::kDynamic},
-                                       {"synthetic", CalibrationSource::kSynthetic}}),
-            "auto: the data where there is some, else dynamic. dataset: fail without data. "
-            "dynamic: leave data alone. synthetic: random tokens, whose accuracy proves nothing; "
-            "refused for models that read images (Q010)."),
+      Value(
+          "source", &CalibrationConfig::source,
+          Choice<CalibrationSource>({{"auto", CalibrationSource::kAuto},
+                                     {"dataset", CalibrationSource::kDataset},
+                                     {"dynamic", CalibrationSource::kDynamic},
+                                     {"synthetic", CalibrationSource::kSynthetic},
+                                     {"file", CalibrationSource::kFile},
+                                     {"traffic", CalibrationSource::kTraffic}}),
+          "auto: the data where there is some, else dynamic. dataset: fail without data. "
+          "dynamic: leave data alone. synthetic: random tokens, whose accuracy proves nothing; "
+          "refused for models that read images (Q010). file: statistics of earlier samples, in "
+          ".qcal files; refused if they are of another network (Q009). traffic: dynamic at first; "
+          "when enough requests have come, static by these, if the accuracy target holds."),
       Value("path", &CalibrationConfig::path, Path("the path of a file or folder"),
             "Samples as .npz, .npy or ONNX test-data .pb files; none is the folder `calibration` "
-            "beside the model, if there is one."),
+            "beside the model, if there is one. For source file a .qcal file, or a folder whose "
+            ".qcal files count together."),
+      Value("save", &CalibrationConfig::save, Path("the path of a file or folder"),
+            "Where to keep the statistics of the samples, as a .qcal file; in a folder each model "
+            "has one. None: nowhere."),
+      Value(
+          "learn_from_traffic", &CalibrationConfig::learn_from_traffic, Boolean(),
+          "Models that sources auto and dynamic leave dynamic learn from requests, too, and become "
+          "static if that is measured to be faster or nearer to float32."),
+      Value("sample_every", &CalibrationConfig::sample_every, Integer<int>(1, 1'000'000),
+            "Learning from requests: every how many requests one is kept."),
       Value("samples", &CalibrationConfig::samples, Integer<int>(1, 100'000),
-            "Most samples that are read, or how many are made up."),
+            "Most samples that are read, or how many are made up, or kept of requests."),
       Value("seed", &CalibrationConfig::seed, Integer<int64_t>(0, int64_t{1} << 62),
             "Where the random numbers of source synthetic begin."),
       Value("allow_unsafe", &CalibrationConfig::allow_unsafe, Boolean(),
@@ -337,6 +352,20 @@ const Fields<QuantizationConfig>& QuantizationFields() {
 }
 
 std::string CheckQuantization(const QuantizationConfig& quantization) {
+  const CalibrationConfig& calibration = quantization.calibration;
+  const bool traffic = calibration.source == CalibrationSource::kTraffic;
+  if (calibration.learn_from_traffic && calibration.source != CalibrationSource::kAuto &&
+      calibration.source != CalibrationSource::kDynamic && !traffic) {
+    return "calibration.learn_from_traffic is for the sources auto and dynamic";
+  }
+  // A quarter of them measures, and fewer than four measure nothing.
+  if ((traffic || calibration.learn_from_traffic) && calibration.samples < 16) {
+    return "calibration.samples must be at least 16 to learn from requests";
+  }
+  if (quantization.calibration.source == CalibrationSource::kFile &&
+      quantization.calibration.path.empty()) {
+    return "Q009: calibration.source file needs calibration.path, a .qcal file or a folder of them";
+  }
   if (quantization.activations.timing == ActivationTiming::kStatic &&
       quantization.calibration.source == CalibrationSource::kDynamic) {
     return "activations.timing static needs data, but calibration.source is dynamic";

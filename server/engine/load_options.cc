@@ -232,7 +232,10 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
           .threads = threads,
           .mode = ToMode(quantization.mode),
           .calibration_path = quantization.calibration.path,
-          .dynamic = quantization.calibration.source == CalibrationSource::kDynamic,
+          .statistics = quantization.calibration.source == CalibrationSource::kFile,
+          .save_statistics = quantization.calibration.save,
+          .dynamic = quantization.calibration.source == CalibrationSource::kDynamic ||
+                     quantization.calibration.source == CalibrationSource::kTraffic,
           .samples_required = quantization.calibration.source == CalibrationSource::kDataset ||
                               quantization.activations.timing == ActivationTiming::kStatic,
           .calibration_samples = static_cast<size_t>(quantization.calibration.samples),

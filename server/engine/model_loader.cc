@@ -17,6 +17,8 @@
 namespace octet::server {
 namespace {
 
+using Model = std::shared_ptr<const runtime::CompiledModel>;
+
 constexpr absl::Duration kBetweenLines = absl::Seconds(1);  // of progress
 
 void LogWarnings(const ModelSource& source, const runtime::CompiledModel& model) {
@@ -41,6 +43,14 @@ void WriteReport(const ModelSource& source, const QuantizationConfig& settings, 
               {"reason", std::string(status.message())}});
 }
 
+// Of a model that may learn from requests later.
+runtime::LoadOptions FirstLoad(const ModelConfig& settings, runtime::LoadOptions options) {
+  if (settings.quantization.calibration.source == CalibrationSource::kTraffic) {
+    options.quantization = WithoutStaticRules(std::move(options.quantization));
+  }
+  return options;
+}
+
 // With the float32 original beside it. What is wrong with that is no reason not to serve.
 std::shared_ptr<const runtime::CompiledModel> Shadowed(
     const ModelSource& source, std::shared_ptr<const runtime::CompiledModel> model,
@@ -59,8 +69,8 @@ std::shared_ptr<const runtime::CompiledModel> Shadowed(
 
 }  // namespace
 
-ModelLoader MakeModelLoader(const Config& config) {
-  return [config](const ModelSource& source, const ProgressFn& progress)
+ModelLoader MakeModelLoader(const Config& config, const ReplaceModel& replace) {
+  return [config, replace](const ModelSource& source, const ProgressFn& progress)
              -> absl::StatusOr<std::shared_ptr<const runtime::CompiledModel>> {
     const ModelConfig settings = config.ForModel(source.name);
     runtime::LoadOptions options =
@@ -85,11 +95,18 @@ ModelLoader MakeModelLoader(const Config& config) {
           {{"model", source.name}, {"version", source.version}, {"detail", detail}});
     };
     OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const runtime::CompiledModel> model,
-                           runtime::LoadModel(source.file.string(), options));
-    LogWarnings(source, *model);
+                           runtime::LoadModel(source.file.string(), FirstLoad(settings, options)));
     const double sample_rate = settings.quantization.shadow.sample_rate;
-    if (sample_rate == 0 || model->summary().mode == "fp32") return model;
-    return Shadowed(source, std::move(model), std::move(options), sample_rate);
+    options.progress = nullptr;  // what comes later tells nobody
+    const auto finish = [source, options, sample_rate](Model made) {
+      LogWarnings(source, *made);
+      if (sample_rate == 0 || made->summary().mode == "fp32") return made;
+      return Shadowed(source, std::move(made), options, sample_rate);
+    };
+    if (replace && LearnsFromRequests(settings.quantization, model->summary())) {
+      model = WithLearning(source, settings.quantization, options, replace, finish, model);
+    }
+    return finish(std::move(model));
   };
 }
 

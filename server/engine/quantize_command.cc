@@ -100,6 +100,12 @@ absl::Status Quantize(const QuantizeOptions& options, Console& console) {
   if (options.compare_algorithms) console.out << "\n" << runtime::AlgorithmTable(report);
   for (const std::string& warning : model.warnings) console.error << warning << std::endl;
   if (!model.pack.empty()) console.error << "wrote " << model.pack << std::endl;
+  if (!model.statistics.empty()) console.error << "wrote " << model.statistics << std::endl;
+  const std::string& save = options.model.settings.quantization.calibration.save;
+  if (model.statistics.empty() && !save.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("quantization.calibration.save: ", save, " was not written"));
+  }
   if (model.pack.empty() && !options.output.empty()) {
     return absl::FailedPreconditionError(
         absl::StrCat("--output: ", options.output, " could not be written"));

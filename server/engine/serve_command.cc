@@ -1,8 +1,10 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -43,19 +45,19 @@ ModelSettings ToModelSettings(const ModelConfig& model) {
 }
 
 // What a running server can take up.
-ModelManagerOptions ToModels(const Config& config) {
+ModelManagerOptions ToModels(const Config& config, const ReplaceModel& replace) {
   ModelManagerOptions options;
   options.repository = config.model_repository;
   options.defaults = ToModelSettings(config.ForModel(""));
   options.strict_readiness = config.server.strict_readiness;
-  options.loader = MakeModelLoader(config);
+  options.loader = MakeModelLoader(config, replace);
   for (const ModelConfig& model : config.models) {
     options.models.push_back({model.name, model.path, ToModelSettings(model)});
   }
   return options;
 }
 
-ServerOptions ToServerOptions(const Config& config) {
+ServerOptions ToServerOptions(const Config& config, const ReplaceModel& replace) {
   const ServerConfig& server = config.server;
   ServerOptions options{.grpc = {.address = server.address,
                                  .port = server.grpc_port,
@@ -69,7 +71,7 @@ ServerOptions ToServerOptions(const Config& config) {
                         .isa = kernels::InstructionSet(),
                         .onednn_version = kernels::OneDnnVersion(),
                         .cores = UsableCores()};
-  options.models = ToModels(config);
+  options.models = ToModels(config, replace);
   return options;
 }
 
@@ -173,8 +175,15 @@ absl::Status Serve(const ServeOptions& options, Console& console) {
   KeepFreedMemory();
   const sigset_t signals = BlockSignals();
   const std::string& address = options.config.server.address;
-  ConfigReloader reloader(options, ToModels);
-  ServerOptions server_options = ToServerOptions(options.config);
+  // Models are loaded before their manager can be told of.
+  const auto manager = std::make_shared<std::atomic<ModelManager*>>(nullptr);
+  const ReplaceModel replace = [manager](const ModelSource& source, ModelLoader loader) {
+    ModelManager* const models = manager->load();
+    return models != nullptr && models->Replace(source, std::move(loader));
+  };
+  ConfigReloader reloader(options,
+                          [replace](const Config& config) { return ToModels(config, replace); });
+  ServerOptions server_options = ToServerOptions(options.config, replace);
   if (options.config.server.model_control) {
     server_options.grpc.load_model = [&reloader](const auto& model, const auto& config, auto done) {
       reloader.LoadModel(model, config, std::move(done));
@@ -183,6 +192,7 @@ absl::Status Serve(const ServeOptions& options, Console& console) {
   OCTET_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                          Server::Start(std::move(server_options)));
   reloader.Attach(server->models(), server->metrics());
+  manager->store(&server->models());
   const auto apply = [&reloader](const absl::StatusOr<std::string>& text) {
     // What is wrong is in the log and in the metrics, and everything is as it was.
     reloader.Apply(text).IgnoreError();

@@ -100,6 +100,10 @@ class ShadowedModel : public CompiledModel {
   runtime::MemoryLedger memory() const override { return served_->memory(); }
   const runtime::ModelSummary& summary() const override { return served_->summary(); }
 
+  std::optional<runtime::LearningStatistics> learning() const override {
+    return served_->learning();
+  }
+
   absl::StatusOr<std::unique_ptr<runtime::ExecutionContext>> NewContext() const override;
 
   std::optional<ShadowStatistics> shadow() const override {

@@ -81,7 +81,9 @@ void FillMetadata(const ServableModel& model, const std::vector<std::string>& ve
   auto& properties = *response.mutable_properties();
   properties["mode"] = summary.mode;
   if (!summary.mode_reason.empty()) properties["mode_reason"] = summary.mode_reason;
+  if (!summary.calibration.empty()) properties["calibration"] = summary.calibration;
   if (!summary.start.empty()) properties["quantization_start"] = summary.start;
+  if (const auto learning = model.model().learning()) properties["learning"] = learning->state;
   const runtime::ModelAccuracy& accuracy = summary.accuracy;
   if (accuracy.verdict.empty()) return;
   properties["accuracy_verdict"] = accuracy.verdict;

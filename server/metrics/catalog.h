@@ -253,6 +253,14 @@ inline constexpr MetricDef kAccuracyVerdict{
         "unverified (too little data to say).",
     .labels = metric_labels::kModelVerdict};
 
+inline constexpr MetricDef kCalibrationRequests{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_calibration_requests",
+    .help =
+        "Rows of requests that are kept to calibrate the model with, or that have calibrated it. "
+        "Absent for models that do not learn from requests.",
+    .labels = metric_labels::kModel};
+
 inline constexpr MetricDef kShadowRequests{
     .type = MetricDef::Type::kCounter,
     .name = "octet_model_shadow_requests_total",
@@ -319,14 +327,24 @@ inline constexpr MetricDef kBuildInfo{
     .help = "1; Octet's version, the instruction set in use, and the version of oneDNN.",
     .labels = metric_labels::kBuild};
 
-inline constexpr std::array kCatalog = {
-    &kRequests,       &kInferenceCount,  &kExecutions,     &kPendingRequests, &kBatchSize,
-    &kRequestSeconds, &kQueueSeconds,    &kComputeSeconds, &kLoadSeconds,     &kQuantizationSeconds,
-    &kWeightBytes,    &kSavedBytes,      &kArenaBytes,     &kScratchpadBytes, &kModelInfo,
-    &kSwaps,          &kConfigReloads,   &kConfigTime,     &kOutputSqnr,      &kAccuracy,
-    &kAccuracyTarget, &kAccuracyVerdict, &kShadowRequests, &kShadowSqnr,      &kShadowAgreement,
-    &kResidentBytes,  &kBuildInfo,       &kWarmStart,      &kDispatches,      &kStreams,
-    &kQueueLimit,     &kBusySeconds,     &kMemoryLimit,    &kCpuSeconds,      &kCpuCores,
-    &kReady};
+inline constexpr std::array kCatalog = {&kRequests,           &kInferenceCount,
+                                        &kExecutions,         &kPendingRequests,
+                                        &kBatchSize,          &kRequestSeconds,
+                                        &kQueueSeconds,       &kComputeSeconds,
+                                        &kLoadSeconds,        &kQuantizationSeconds,
+                                        &kWeightBytes,        &kSavedBytes,
+                                        &kArenaBytes,         &kScratchpadBytes,
+                                        &kModelInfo,          &kSwaps,
+                                        &kConfigReloads,      &kConfigTime,
+                                        &kOutputSqnr,         &kAccuracy,
+                                        &kAccuracyTarget,     &kAccuracyVerdict,
+                                        &kShadowRequests,     &kShadowSqnr,
+                                        &kShadowAgreement,    &kResidentBytes,
+                                        &kBuildInfo,          &kWarmStart,
+                                        &kDispatches,         &kStreams,
+                                        &kQueueLimit,         &kBusySeconds,
+                                        &kMemoryLimit,        &kCpuSeconds,
+                                        &kCpuCores,           &kReady,
+                                        &kCalibrationRequests};
 
 }  // namespace octet::server

@@ -8,14 +8,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/mutex.h"
-#include "prometheus/counter.h"
-#include "prometheus/gauge.h"
-#include "prometheus/histogram.h"
-#include "prometheus/registry.h"
 #include "prometheus/text_serializer.h"
 #include "server/metrics/catalog.h"
 #include "server/metrics/metric_families.h"
 #include "server/metrics/process_metrics.h"
+#include "server/metrics/series.h"
 
 namespace octet::server {
 namespace {
@@ -56,10 +53,9 @@ struct MetricsRegistry::Families {
   prometheus::Family<prometheus::Gauge>& accuracy = GaugeFamily(registry, kAccuracy);
   prometheus::Family<prometheus::Gauge>& accuracy_target = GaugeFamily(registry, kAccuracyTarget);
   prometheus::Family<prometheus::Gauge>& accuracy_verdict = GaugeFamily(registry, kAccuracyVerdict);
-  prometheus::Family<prometheus::Counter>& shadow_requests =
-      CounterFamily(registry, kShadowRequests);
-  prometheus::Family<prometheus::Gauge>& shadow_sqnr = GaugeFamily(registry, kShadowSqnr);
-  prometheus::Family<prometheus::Gauge>& shadow_agreement = GaugeFamily(registry, kShadowAgreement);
+  ShadowFamilies shadow{registry};
+  prometheus::Family<prometheus::Gauge>& calibration_requests =
+      GaugeFamily(registry, kCalibrationRequests);
   prometheus::Family<prometheus::Gauge>& build_info = GaugeFamily(registry, kBuildInfo);
   prometheus::Family<prometheus::Gauge>& warm_start = GaugeFamily(registry, kWarmStart);
   ProcessMetrics process{registry};
@@ -117,64 +113,9 @@ struct ModelMetrics::Handles {
   prometheus::Counter& swaps_ok = families.swaps.Add(LabelsOf(kSwaps, {model, version, "ok"}));
   prometheus::Counter& swaps_failed =
       families.swaps.Add(LabelsOf(kSwaps, {model, version, "failed"}));
-  // A counter whose count is somebody else's, who begins again at 0 when a successor takes over.
-  struct CountedElsewhere {
-    prometheus::Counter* counter;
-    double seen = 0;
-
-    void Advance(double count) {
-      counter->Increment(count < seen ? count : count - seen);
-      seen = count;
-    }
-  };
-
-  // There while requests are compared with float32; a successor may end or begin that. Guarded by
-  // the registry's mutex.
-  struct ShadowSeries {
-    CountedElsewhere compared, passed_over, failed;
-    prometheus::Gauge* weight_bytes;
-    prometheus::Gauge* output_sqnr = nullptr;
-    prometheus::Gauge* agreement = nullptr;
-  };
-  std::optional<ShadowSeries> shadow;
-
-  void SetShadow(const std::optional<ModelGauges::Shadow>& values) {
-    if (!values) return RemoveShadow();
-    if (!shadow) {
-      const auto counter = [&](absl::string_view result) {
-        return CountedElsewhere{
-            &families.shadow_requests.Add(LabelsOf(kShadowRequests, {model, version, result}))};
-      };
-      shadow = ShadowSeries{
-          counter("compared"), counter("passed_over"), counter("failed"),
-          &families.weight_bytes.Add(LabelsOf(kWeightBytes, {model, version, "shadow"}))};
-    }
-    shadow->compared.Advance(values->compared);
-    shadow->passed_over.Advance(values->passed_over);
-    shadow->failed.Advance(values->failed);
-    shadow->weight_bytes->Set(values->weight_bytes);
-    SetIf(families.shadow_sqnr, values->output_sqnr_db, shadow->output_sqnr);
-    SetIf(families.shadow_agreement, values->agreement, shadow->agreement);
-  }
-
-  void RemoveShadow() {
-    if (!shadow) return;
-    families.shadow_requests.Remove(shadow->compared.counter);
-    families.shadow_requests.Remove(shadow->passed_over.counter);
-    families.shadow_requests.Remove(shadow->failed.counter);
-    families.weight_bytes.Remove(shadow->weight_bytes);
-    SetIf(families.shadow_sqnr, std::nullopt, shadow->output_sqnr);
-    SetIf(families.shadow_agreement, std::nullopt, shadow->agreement);
-    shadow.reset();
-  }
-
-  // A series that is there while there is a value.
-  void SetIf(prometheus::Family<prometheus::Gauge>& family, std::optional<double> value,
-             prometheus::Gauge*& gauge) const {
-    if (value && gauge == nullptr) gauge = &family.Add(labels);
-    if (value) gauge->Set(*value);
-    if (!value && gauge != nullptr) family.Remove(std::exchange(gauge, nullptr));
-  }
+  // Both guarded by the registry's mutex.
+  ShadowSeries shadow{families.shadow, families.weight_bytes, model, version};
+  prometheus::Gauge* calibration_requests = nullptr;
 
   // Series that only some models have, or whose labels change from one model to its successor.
   struct LoadedGauge {
@@ -259,7 +200,9 @@ ModelMetrics::~ModelMetrics() {
   families.scratchpad_bytes.Remove(&handles_->scratchpad_bytes);
   families.swaps.Remove(&handles_->swaps_ok);
   families.swaps.Remove(&handles_->swaps_failed);
-  handles_->RemoveShadow();
+  handles_->shadow.Set(std::nullopt);
+  SetIf(families.calibration_requests, handles_->labels, std::nullopt,
+        handles_->calibration_requests);
   const MutexLock loaded_lock(handles_->mutex);
   for (const Handles::LoadedGauge& loaded : handles_->loaded) loaded.family->Remove(loaded.gauge);
 }
@@ -378,7 +321,9 @@ std::string MetricsRegistry::Scrape() {
       handles.saved_bytes.Set(gauges.float32_weight_bytes - gauges.served_weight_bytes);
       handles.arena_bytes.Set(gauges.arena_bytes);
       handles.scratchpad_bytes.Set(gauges.scratchpad_bytes);
-      handles.SetShadow(gauges.shadow);
+      handles.shadow.Set(gauges.shadow);
+      SetIf(families_->calibration_requests, handles.labels, gauges.calibration_requests,
+            handles.calibration_requests);
     }
   }
   return static_cast<const prometheus::Serializer&>(prometheus::TextSerializer())

@@ -41,6 +41,7 @@ struct ModelGauges {
     double weight_bytes = 0;
   };
   std::optional<Shadow> shadow;
+  std::optional<double> calibration_requests;  // of models that learn from requests
 };
 
 // What is known of a model once it is ready.

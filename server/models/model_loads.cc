@@ -100,12 +100,18 @@ void ModelManager::Load(const VersionPtr& version) {
   size_t reloads = 0;  // how many of the version's this load is for
   bool background = false;
   bool needed = false;
+  bool replaces = false;  // nobody has asked for this load
+  std::shared_ptr<const ModelLoader> replacement;
   {
     const MutexLock lock(mutex_);
     order = version->wanted;
     predecessor = version->servable;
     background = predecessor != nullptr || version->added_later;
     needed = predecessor == nullptr || version->forced || !order.SameAs(version->serving);
+    replacement = std::exchange(version->replacement, nullptr);
+    replaces = !needed && replacement != nullptr;
+    if (replaces) order.loader = replacement;
+    needed |= replaces;
     version->forced = false;
     reloads = version->reloads.size();
     // The settings were put back before they were ever served.
@@ -134,9 +140,11 @@ void ModelManager::Load(const VersionPtr& version) {
     LogReady(**loaded, seconds);
     WarnOfLargeBatches(**loaded);
   } else {
-    LogError(predecessor == nullptr ? "model cannot be loaded"
-                                    : "model cannot be loaded again: the old one stays",
-             {{"model", source.name}, {"version", source.version}, {"reason", status.message()}});
+    const auto log = replaces ? LogWarning : LogError;
+    log(predecessor == nullptr ? "model cannot be loaded"
+        : replaces             ? "what was to replace the model is not taken: the old one stays"
+                               : "model cannot be loaded again: the old one stays",
+        {{"model", source.name}, {"version", source.version}, {"reason", status.message()}});
   }
   if (predecessor != nullptr) predecessor->metrics().CountSwap(status.ok());
   predecessor.reset();
@@ -178,6 +186,7 @@ std::shared_ptr<ServableModel> ModelManager::Publish(
     remove_leaving_ |= other->leaving;
   }
   version.serving = order;
+  version.replacement.reset();
   version.replaced = std::exchange(version.servable, *std::move(loaded));
   version.state = closed_ ? ModelState::kDraining : ModelState::kReady;
   if (closed_) version.servable->Close();

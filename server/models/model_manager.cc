@@ -118,6 +118,24 @@ void ModelManager::Reload(absl::string_view name, ReloadDone done) {
   if (!refused.ok()) done(refused);
 }
 
+bool ModelManager::Replace(const ModelSource& source, ModelLoader loader) {
+  {
+    const MutexLock lock(mutex_);
+    if (closed_) return false;
+    const auto found = models_.find(source.name);
+    if (found == models_.end()) return false;
+    const auto entry = found->second.find(source.version);
+    if (entry == found->second.end()) return false;
+    const VersionPtr& version = entry->second;
+    if (version->leaving || version->state != ModelState::kReady) return false;
+    if (!version->wanted.SameAs(version->serving)) return false;  // something else is on its way
+    version->replacement = std::make_shared<const ModelLoader>(std::move(loader));
+    Queue(version);
+  }
+  changed_.NotifyAll();
+  return true;
+}
+
 absl::Status ModelManager::QueueReload(absl::string_view name, const ReloadDone& done) {
   const auto found = models_.find(name);
   std::vector<VersionPtr> versions;
@@ -266,6 +284,11 @@ absl::Status ModelManager::Unload(absl::string_view name, int64_t version) {
     }
     unloaded->state = ModelState::kDraining;
     servable = unloaded->servable;
+    // Nothing is left that Replace() could replace.
+    const bool replaces = std::exchange(unloaded->replacement, nullptr) != nullptr;
+    if (replaces && !unloaded->forced && unloaded->wanted.SameAs(unloaded->serving)) {
+      std::erase(to_load_, unloaded);
+    }
   }
   servable->Drain();
   {

@@ -90,6 +90,11 @@ class ModelManager {
   // Unavailable when closed, else what the loads say.
   void Reload(absl::string_view name, ReloadDone done) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Loads a version that is served once more in the background, by this loader, and lets what comes
+  // of it take the place of what serves, if it loads. Another load of the version that succeeds
+  // makes it obsolete. Returns false, and does nothing, if the version is not served.
+  bool Replace(const ModelSource& source, ModelLoader loader) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Waits for a load that is under way.
   ~ModelManager();
 
@@ -163,6 +168,7 @@ class ModelManager {
     std::shared_ptr<ServableModel> servable;              // while ready or draining
     std::shared_ptr<ServableModel> replaced;              // until it has answered what it accepted
     std::vector<std::shared_ptr<PendingReload>> reloads;  // that wait for the next load
+    std::shared_ptr<const ModelLoader> replacement;       // of Replace(); null: none
     bool loading = false;                                 // on a load thread
     bool forced = false;                                  // to be loaded even if nothing changed
     bool leaving = false;                                 // no longer wanted

@@ -242,5 +242,90 @@ TEST_F(ModelSwapTest, CloseEndsReloadsThatWait) {
   EXPECT_EQ(told.size(), 1u);
 }
 
+// What Replace() is called with; counts its calls in `calls`.
+ModelLoader Loader(std::atomic<int>& calls, absl::Status status = absl::OkStatus()) {
+  return [&calls, status](
+             const ModelSource&,
+             const ProgressFn&) -> absl::StatusOr<std::shared_ptr<const runtime::CompiledModel>> {
+    ++calls;
+    if (!status.ok()) return status;
+    return FakeModel::Sums();
+  };
+}
+
+TEST_F(ModelSwapTest, ReplacesWhatIsServedWithoutBeingAsked) {
+  directory_.Write("m.onnx");
+  Start("1");
+  const ServableModel* const before = Model().get();
+  std::atomic<int> calls = 0;
+  EXPECT_TRUE(manager_->Replace({.name = "m"}, Loader(calls)));
+  AwaitLoads();
+  EXPECT_NE(Model().get(), before);
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(loads_, 1) << "by that loader alone";
+  Update("1");
+  AwaitLoads();
+  EXPECT_EQ(loads_, 1) << "the settings are as they were";
+  Update("2");
+  AwaitLoads();
+  EXPECT_EQ(loads_, 2);
+  EXPECT_EQ(calls, 1);
+}
+
+TEST_F(ModelSwapTest, WhatCannotReplaceLeavesWhatServes) {
+  directory_.Write("m.onnx");
+  Start("1");
+  const ServableModel* const before = Model().get();
+  std::atomic<int> calls = 0;
+  EXPECT_TRUE(manager_->Replace({.name = "m"}, Loader(calls, absl::AbortedError("no gain"))));
+  AwaitLoads();
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(Model().get(), before);
+  EXPECT_TRUE(manager_->IsReady());
+  EXPECT_THAT(manager_->Index().front().reason, HasSubstr("serves as before: no gain"));
+  EXPECT_THAT(metrics_.Scrape(), HasSubstr(R"(result="failed",version="1"} 1)"));
+}
+
+TEST_F(ModelSwapTest, OtherLoadsMakeReplacementsObsolete) {
+  directory_.Write("m.onnx");
+  Start("1");
+  std::atomic<int> calls = 0;
+  load_gate_.Close();
+  manager_->Reload("m", [](const absl::Status&) {});
+  load_gate_.AwaitArrivals(2);  // the first load and this one
+  EXPECT_TRUE(manager_->Replace({.name = "m"}, Loader(calls)));
+  load_gate_.Open();
+  AwaitLoads();
+  EXPECT_EQ(calls, 0) << "it was made for the model before";
+  EXPECT_EQ(loads_, 2);
+}
+
+TEST_F(ModelSwapTest, WhatIsAboutToBeReplacedIsNotReplaced) {
+  directory_.Write("m.onnx");
+  Start("1");
+  Update("bad");
+  AwaitLoads();
+  std::atomic<int> calls = 0;
+  EXPECT_FALSE(manager_->Replace({.name = "m"}, Loader(calls))) << "other settings are wanted";
+  Update("1");
+  AwaitLoads();
+  EXPECT_TRUE(manager_->Replace({.name = "m"}, Loader(calls)));
+  AwaitLoads();
+  EXPECT_EQ(calls, 1);
+}
+
+TEST_F(ModelSwapTest, WhatIsNotServedIsNotReplaced) {
+  directory_.Write("m.onnx");
+  Start("1");
+  std::atomic<int> calls = 0;
+  EXPECT_FALSE(manager_->Replace({.name = "other"}, Loader(calls)));
+  EXPECT_FALSE(manager_->Replace({.name = "m", .version = 7}, Loader(calls)));
+  ASSERT_TRUE(manager_->Unload("m", 1).ok());
+  EXPECT_FALSE(manager_->Replace({.name = "m"}, Loader(calls)));
+  manager_->Close();
+  EXPECT_FALSE(manager_->Replace({.name = "m"}, Loader(calls)));
+  EXPECT_EQ(calls, 0);
+}
+
 }  // namespace
 }  // namespace octet::server

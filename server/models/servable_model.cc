@@ -88,6 +88,8 @@ ModelGauges ServableModel::Gauges() const {
               .agreement = compared->agreement,
               .weight_bytes = static_cast<double>(compared->weight_bytes)};
   }
+  std::optional<double> kept;
+  if (const auto learning = model_->learning()) kept = static_cast<double>(learning->samples);
   return {.pending_requests = static_cast<double>(scheduler_->waiting()),
           .queue_limit = static_cast<double>(policy().max_queue_size),
           .streams = static_cast<double>(policy().streams),
@@ -95,7 +97,8 @@ ModelGauges ServableModel::Gauges() const {
           .served_weight_bytes = static_cast<double>(memory.served_weight_bytes),
           .arena_bytes = static_cast<double>(memory.arena_bytes),
           .scratchpad_bytes = static_cast<double>(memory.scratchpad_bytes),
-          .shadow = shadow};
+          .shadow = shadow,
+          .calibration_requests = kept};
 }
 
 absl::Status ServableModel::Annotated(const absl::Status& status) const {

@@ -139,6 +139,7 @@ CalibrationData WithoutSeen(const CalibrationStatistics& statistics,
 
 std::string EncodeStatistics(const CalibrationStatistics& statistics) {
   std::vector<KeptValue> kept;
+  kept.reserve(statistics.values.size());
   for (const auto& [value, histogram] : statistics.values) {
     kept.push_back({static_cast<int32_t>(value), histogram.State()});
   }

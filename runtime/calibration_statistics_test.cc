@@ -119,7 +119,9 @@ TEST(CalibrationStatistics, CalibrateAsTheirSamplesDo) {
   const auto network = Network();
   const CalibrationData samples = Samples(0, 12);
   const CalibrationData validation = Samples(100, 8);
-  const QuantizeOptions options{.bias_correction = QuantizeOptions::BiasCorrection::kOff};
+  // Without what only samples allow.
+  const QuantizeOptions options{.compensation = QuantizeOptions::Compensation::kNone,
+                                .bias_correction = QuantizeOptions::BiasCorrection::kOff};
   CalibrationData kept{.source = "model.qcal"};
   kept.statistics = std::make_shared<const CalibrationStatistics>(
       *Decode(EncodeStatistics(*ObserveStatistics(network.graph, samples))));

@@ -137,9 +137,8 @@ std::string LeftOutWithoutSamples(const QuantizeReport& report, const QuantizeOp
   if (options.bias_correction != QuantizeOptions::BiasCorrection::kOff) {
     missing.push_back("bias correction (transforms.bias_correction)");
   }
-  if (AnyFourBits(report.layers) &&
-      options.compensation != QuantizeOptions::Compensation::kNone) {
-    missing.push_back("error feedback of 4-bit weights (weights.error_compensation)");
+  if (options.compensation != QuantizeOptions::Compensation::kNone) {
+    missing.push_back("error feedback of weights (weights.error_compensation)");
   }
   if (missing.empty()) return "";
   return absl::StrCat("calibrated by statistics, without samples: left out are ",

@@ -93,7 +93,6 @@ class ModelQuantizer {
     return wanted.size() == layers_.size() ? weights_.Quantize(ByNode(wanted)) : absl::OkStatus();
   }
 
-  // Who calibrates, and who measures.
   void SplitSamples() {
     ChosenSamples chosen =
         ChooseSamples(data_, validation_, AnyInt8(Precisions()) ? options_.held_out_share : 1);

@@ -88,7 +88,7 @@ std::string StatisticsPath(const std::string& path, const std::string& model) {
 
 absl::StatusOr<std::string> WriteStatistics(const std::string& path, const std::string& model,
                                             const CalibrationStatistics& statistics) {
-  const std::string file = StatisticsPath(path, model);
+  std::string file = StatisticsPath(path, model);
   const fs::path folder = fs::path(file).parent_path();
   std::error_code error;  // which writing will tell
   if (!folder.empty()) fs::create_directories(folder, error);

@@ -98,6 +98,7 @@ ModelLoader MakeModelLoader(const Config& config, const ReplaceModel& replace) {
                            runtime::LoadModel(source.file.string(), FirstLoad(settings, options)));
     const double sample_rate = settings.quantization.shadow.sample_rate;
     options.progress = nullptr;  // what comes later tells nobody
+    options.report = nullptr;
     const auto finish = [source, options, sample_rate](Model made) {
       LogWarnings(source, *made);
       if (sample_rate == 0 || made->summary().mode == "fp32") return made;

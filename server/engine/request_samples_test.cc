@@ -132,6 +132,7 @@ TEST(RequestSamples, StreamsOfferAtOnce) {
   std::atomic<int> calls = 0;
   samples.OnEnough([&] { return ++calls > 0; });
   std::vector<std::thread> streams;
+  streams.reserve(4);
   for (int stream = 0; stream < 4; ++stream) {
     streams.emplace_back([&, stream] {
       for (int i = 0; i < 200; ++i) Offer(samples, Row(1000 * stream + i + 1));

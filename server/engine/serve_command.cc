@@ -169,12 +169,31 @@ int AwaitStop(const sigset_t& signals, const std::function<void()>& reload) {
   }
 }
 
+void TellAddresses(const Server& server, const std::string& address, Console& console) {
+  LogInfo("listening", {{"grpc", absl::StrCat(address, ":", server.grpc_port())},
+                        {"http", absl::StrCat(address, ":", server.http_port())},
+                        {"isa", kernels::InstructionSet()}});
+  console.out << absl::StrFormat(
+                     "gRPC  %s:%d (Open Inference Protocol, KServe v2)\n"
+                     "HTTP  http://%s:%d/metrics /healthz/live /healthz/ready\n",
+                     address, server.grpc_port(), address, server.http_port())
+              << std::flush;
+}
+
+// Ends the process if a model is being loaded: that can take minutes and has nothing to save.
+void DrainOrExit(Server& server, Console& console) {
+  server.Drain();
+  if (server.models().AwaitLoads(absl::InfinitePast())) return;
+  LogInfo("stopped while loading");
+  console.out << std::flush;
+  std::_Exit(0);
+}
+
 }  // namespace
 
 absl::Status Serve(const ServeOptions& options, Console& console) {
   KeepFreedMemory();
   const sigset_t signals = BlockSignals();
-  const std::string& address = options.config.server.address;
   // Models are loaded before their manager can be told of.
   const auto manager = std::make_shared<std::atomic<ModelManager*>>(nullptr);
   const ReplaceModel replace = [manager](const ModelSource& source, ModelLoader loader) {
@@ -185,8 +204,9 @@ absl::Status Serve(const ServeOptions& options, Console& console) {
                           [replace](const Config& config) { return ToModels(config, replace); });
   ServerOptions server_options = ToServerOptions(options.config, replace);
   if (options.config.server.model_control) {
-    server_options.grpc.load_model = [&reloader](const auto& model, const auto& config, auto done) {
-      reloader.LoadModel(model, config, std::move(done));
+    server_options.grpc.load_model = [&reloader](const auto& model, const auto& config,
+                                                 const auto& done) {
+      reloader.LoadModel(model, config, done);
     };
   }
   OCTET_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
@@ -201,14 +221,7 @@ absl::Status Serve(const ServeOptions& options, Console& console) {
   if (!options.file.empty()) {
     OCTET_ASSIGN_OR_RETURN(watcher, ConfigWatcher::Start(options.file, options.text, apply));
   }
-  LogInfo("listening", {{"grpc", absl::StrCat(address, ":", server->grpc_port())},
-                        {"http", absl::StrCat(address, ":", server->http_port())},
-                        {"isa", kernels::InstructionSet()}});
-  console.out << absl::StrFormat(
-                     "gRPC  %s:%d (Open Inference Protocol, KServe v2)\n"
-                     "HTTP  http://%s:%d/metrics /healthz/live /healthz/ready\n",
-                     address, server->grpc_port(), address, server->http_port())
-              << std::flush;
+  TellAddresses(*server, options.config.server.address, console);
   // The summary needs the models; a signal may come first.
   std::thread summary([&] {
     server->models().AwaitLoads(absl::InfiniteFuture());
@@ -222,13 +235,7 @@ absl::Status Serve(const ServeOptions& options, Console& console) {
   LogInfo("draining", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
   // Who asks a second time does not want to wait.
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
-  server->Drain();
-  if (!server->models().AwaitLoads(absl::InfinitePast())) {
-    // A load can take minutes and has nothing to save: nobody waits for it.
-    LogInfo("stopped while loading");
-    console.out << std::flush;
-    std::_Exit(0);
-  }
+  DrainOrExit(*server, console);
   summary.join();
   LogInfo("stopped");
   return absl::OkStatus();

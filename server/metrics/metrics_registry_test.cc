@@ -24,7 +24,8 @@ ModelGauges Gauges() {
                                         .failed = 1,
                                         .output_sqnr_db = 24.5,
                                         .agreement = 0.75,
-                                        .weight_bytes = 4000}};
+                                        .weight_bytes = 4000},
+          .calibration_requests = 96};
 }
 
 LoadedModel Loaded() {

@@ -94,6 +94,20 @@ void ModelManager::WarnOfLargeBatches(const ServableModel& model) const {
              {{"model", model.name()}, {"batch_bytes", bytes}, {"max_request_bytes", limit}});
 }
 
+namespace {
+
+void LogFailure(const ModelSource& source, const absl::Status& status, bool serves, bool replaces) {
+  const auto log = replaces ? LogWarning : LogError;
+  log(!serves    ? "model cannot be loaded"
+      : replaces ? "what was to replace the model is not taken: the old one stays"
+                 : "model cannot be loaded again: the old one stays",
+      {{"model", source.name},
+       {"version", source.version},
+       {"reason", std::string(status.message())}});
+}
+
+}  // namespace
+
 void ModelManager::Load(const VersionPtr& version) {
   LoadOrder order;
   std::shared_ptr<ServableModel> predecessor;
@@ -110,7 +124,7 @@ void ModelManager::Load(const VersionPtr& version) {
     needed = predecessor == nullptr || version->forced || !order.SameAs(version->serving);
     replacement = std::exchange(version->replacement, nullptr);
     replaces = !needed && replacement != nullptr;
-    if (replaces) order.loader = replacement;
+    if (replaces) order.loader = std::move(replacement);
     needed |= replaces;
     version->forced = false;
     reloads = version->reloads.size();
@@ -140,28 +154,26 @@ void ModelManager::Load(const VersionPtr& version) {
     LogReady(**loaded, seconds);
     WarnOfLargeBatches(**loaded);
   } else {
-    const auto log = replaces ? LogWarning : LogError;
-    log(predecessor == nullptr ? "model cannot be loaded"
-        : replaces             ? "what was to replace the model is not taken: the old one stays"
-                               : "model cannot be loaded again: the old one stays",
-        {{"model", source.name}, {"version", source.version}, {"reason", status.message()}});
+    LogFailure(source, status, predecessor != nullptr, replaces);
   }
   if (predecessor != nullptr) predecessor->metrics().CountSwap(status.ok());
   predecessor.reset();
   if (auto replaced = Publish(order, std::move(loaded), *version)) {
     Retire(version, std::move(replaced));
   }
-  std::vector<std::shared_ptr<PendingReload>> finished;
-  {
-    const MutexLock lock(mutex_);
-    version->loading = false;
-    // Close() may have told them already.
-    const auto end = version->reloads.begin() +
-                     static_cast<ptrdiff_t>(std::min(reloads, version->reloads.size()));
-    finished.assign(version->reloads.begin(), end);
-    version->reloads.erase(version->reloads.begin(), end);
-  }
-  FinishReloads(finished, status);
+  FinishReloads(EndLoad(reloads, *version), status);
+}
+
+std::vector<std::shared_ptr<ModelManager::PendingReload>> ModelManager::EndLoad(size_t reloads,
+                                                                                Version& version) {
+  const MutexLock lock(mutex_);
+  version.loading = false;
+  // Close() may have told them already.
+  const auto end =
+      version.reloads.begin() + static_cast<ptrdiff_t>(std::min(reloads, version.reloads.size()));
+  const std::vector<std::shared_ptr<PendingReload>> finished(version.reloads.begin(), end);
+  version.reloads.erase(version.reloads.begin(), end);
+  return finished;
 }
 
 // Puts what was loaded into service; returns what it takes the place of, or null.

@@ -93,7 +93,7 @@ void ModelManager::Take(const std::vector<PlannedVersion>& plan, const ModelLoad
 }
 
 absl::Status ModelManager::Update(const ModelManagerOptions& options, absl::string_view reload,
-                                  ReloadDone done) {
+                                  const ReloadDone& done) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<PlannedVersion> plan,
                          PlanModels(options.repository, options.models, options.defaults));
   absl::Status refused;
@@ -108,7 +108,7 @@ absl::Status ModelManager::Update(const ModelManagerOptions& options, absl::stri
   return absl::OkStatus();
 }
 
-void ModelManager::Reload(absl::string_view name, ReloadDone done) {
+void ModelManager::Reload(absl::string_view name, const ReloadDone& done) {
   absl::Status refused = absl::UnavailableError("the server is draining");
   {
     const MutexLock lock(mutex_);
@@ -241,6 +241,7 @@ std::vector<ModelStatus> ModelManager::Index() const {
     }
   }
   std::vector<ModelStatus> index;
+  index.reserve(sorted.size());
   for (auto& [key, status] : sorted) index.push_back(std::move(status));
   return index;
 }

@@ -83,16 +83,17 @@ class ModelManager {
   // this returns OK.
   using ReloadDone = std::function<void(const absl::Status&)>;
   absl::Status Update(const ModelManagerOptions& options, absl::string_view reload = "",
-                      ReloadDone done = {}) ABSL_LOCKS_EXCLUDED(mutex_);
+                      const ReloadDone& done = {}) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Loads all versions of a model again, changed or not. `done` is called once, here or on a load
   // thread: NotFound if there is no such model, FailedPrecondition if its files are not there,
   // Unavailable when closed, else what the loads say.
-  void Reload(absl::string_view name, ReloadDone done) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Reload(absl::string_view name, const ReloadDone& done) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Loads a version that is served once more in the background, by this loader, and lets what comes
-  // of it take the place of what serves, if it loads. Another load of the version that succeeds
-  // makes it obsolete. Returns false, and does nothing, if the version is not served.
+  // of it take the place of what serves, if it loads. Any other load of the version makes it
+  // obsolete: the loader is dropped. Returns false, and does nothing, if the version is not served,
+  // or is to be loaded with other settings.
   bool Replace(const ModelSource& source, ModelLoader loader) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Waits for a load that is under way.
@@ -197,6 +198,9 @@ class ModelManager {
   void Retire(const VersionPtr& version, std::shared_ptr<ServableModel> replaced)
       ABSL_LOCKS_EXCLUDED(mutex_);
   void RemoveLeaving() ABSL_LOCKS_EXCLUDED(mutex_);
+  // The first `reloads` of those that wait for a load of the version, which has ended.
+  std::vector<std::shared_ptr<PendingReload>> EndLoad(size_t reloads, Version& version)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   void FinishReloads(const std::vector<std::shared_ptr<PendingReload>>& reloads,
                      const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
   void WarnOfLargeBatches(const ServableModel& model) const;

@@ -14,7 +14,6 @@ namespace {
 using octet::testing::FakeModel;
 using octet::testing::Gate;
 using octet::testing::TemporaryDirectory;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;

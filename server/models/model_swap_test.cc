@@ -243,7 +243,7 @@ TEST_F(ModelSwapTest, CloseEndsReloadsThatWait) {
 }
 
 // What Replace() is called with; counts its calls in `calls`.
-ModelLoader Loader(std::atomic<int>& calls, absl::Status status = absl::OkStatus()) {
+ModelLoader Loader(std::atomic<int>& calls, const absl::Status& status = absl::OkStatus()) {
   return [&calls, status](
              const ModelSource&,
              const ProgressFn&) -> absl::StatusOr<std::shared_ptr<const runtime::CompiledModel>> {

@@ -57,6 +57,8 @@ struct ModelAccuracy {
   std::string description;         // all of it and why, for people
 };
 
+struct ServedRanges;
+
 // What happened to a model between its file and its kernels, for logs and metrics.
 struct ModelSummary {
   std::string mode;                 // "fp32", "bf16" or "int8"
@@ -72,6 +74,7 @@ struct ModelSummary {
   std::string start;        // "warm: FILE", "cold: FILE: not there", "" if nothing is kept
   std::string kernels;      // what runs the int8 layers: "36 brgconv:avx512_core_vnni"
   std::vector<std::string> warnings;
+  std::shared_ptr<const ServedRanges> ranges;  // of static int8 (served_ranges.h); null: none
 };
 
 // How a served model compares with its float32 original on requests as they come.
@@ -83,6 +86,13 @@ struct ShadowStatistics {
   std::optional<double> output_sqnr_db;
   std::optional<double> agreement;  // share of equal decisions, if the outputs decide
   size_t weight_bytes = 0;          // of the float32 original, beside the served ones
+  // The share of what layers read that is beyond what they can represent: the largest, at most
+  // five, over the same requests.
+  struct Clipping {
+    std::string layer;
+    double share = 0;
+  };
+  std::vector<Clipping> worst_clipping;
 };
 
 // How a served model comes to be calibrated with the requests that it runs.

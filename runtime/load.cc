@@ -20,6 +20,7 @@
 #include "runtime/quantize_report.h"
 #include "runtime/recipe.h"
 #include "runtime/served_model.h"
+#include "runtime/served_ranges.h"
 #include "runtime/smooth_activations.h"
 #include "runtime/warm_start.h"
 
@@ -65,6 +66,10 @@ absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path,
   for (const graph::Output& output : prepared.graph.outputs()) {
     prepared.outputs.push_back(
         {output.name, output.border_type, prepared.graph.value(output.value).type.shape});
+  }
+  if (options.watch != nullptr) {
+    OCTET_RETURN_IF_ERROR(WatchRanges(*options.watch, prepared.batchable, prepared.example_shapes,
+                                      prepared.graph, prepared.outputs));
   }
   malloc_trim(0);  // the parsed file and unfolded weights lie between what is kept
   return prepared;
@@ -289,6 +294,8 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
     parts.summary.start = report->start;
     parts.summary.accuracy = SummaryOf(report->accuracy);
     if (report->mode == Name(Mode::kFloat32)) parts.summary.mode = report->mode;
+    parts.summary.ranges =
+        std::make_shared<const ServedRanges>(RangesOf(model.graph, model.smoothing));
     for (const std::string& warning : report->warnings) parts.summary.warnings.push_back(warning);
   }
   // Plans that come later may want a weight in another form than those of today.

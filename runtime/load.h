@@ -81,6 +81,9 @@ struct LoadOptions {
   };
   std::optional<Earlier> earlier;
 
+  // For float32: what of it to make outputs behind the model's own (WatchRanges()); null: nothing.
+  std::shared_ptr<const ServedRanges> watch;
+
   ProgressFunction progress;
   // Called once, from the loading thread, when a quantized model is compiled.
   std::function<void(const QuantizeReport&)> report;

@@ -58,6 +58,7 @@ std::shared_ptr<const runtime::CompiledModel> Shadowed(
   options.mode = runtime::Mode::kFloat32;
   options.max_batch_size = 1;
   options.report = nullptr;
+  options.watch = model->summary().ranges;
   const auto float32 = runtime::LoadModel(source.file.string(), options);
   if (float32.ok()) return WithShadow(std::move(model), *float32, sample_rate);
   LogWarning("no request is compared with float32, which cannot be loaded",

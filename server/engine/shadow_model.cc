@@ -12,6 +12,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "runtime/accuracy_metrics.h"
+#include "runtime/served_ranges.h"
 #include "server/models/background_thread.h"
 
 namespace octet::server {
@@ -24,6 +25,7 @@ using runtime::ShadowStatistics;
 constexpr size_t kMostWaiting = 2;
 // Requests that the accuracy is a mean of.
 constexpr size_t kWindow = 256;
+constexpr size_t kWorstLayers = 5;
 
 // A request with the answer it got: copies.
 struct Sample {
@@ -31,9 +33,10 @@ struct Sample {
   std::vector<Tensor> inputs, outputs;
 };
 
-bool SameTensors(const std::vector<runtime::TensorSpec>& a,
-                 const std::vector<runtime::TensorSpec>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+bool BeginsWith(const std::vector<runtime::TensorSpec>& b,
+                const std::vector<runtime::TensorSpec>& a) {
+  if (b.size() < a.size()) return false;
+  return std::equal(a.begin(), a.end(), b.begin(), [](const auto& x, const auto& y) {
     return x.name == y.name && x.dtype == y.dtype && x.shape == y.shape;
   });
 }
@@ -75,6 +78,22 @@ absl::StatusOr<std::vector<Tensor>> CopyOutputs(const runtime::ExecutionContext&
   return outputs;
 }
 
+// The ranges of the values that float32's outputs behind the served ones show; none if one of them
+// is not known.
+std::vector<runtime::ServedRange> WatchedRanges(const CompiledModel& served,
+                                                const CompiledModel& float32) {
+  std::vector<runtime::ServedRange> watched;
+  const auto known = served.summary().ranges;
+  for (size_t i = served.outputs().size(); known != nullptr && i < float32.outputs().size(); ++i) {
+    const auto found =
+        std::find_if(known->ranges.begin(), known->ranges.end(),
+                     [&](const auto& range) { return range.layer == float32.outputs()[i].name; });
+    if (found == known->ranges.end()) return {};
+    watched.push_back(*found);
+  }
+  return watched;
+}
+
 class ShadowedModel : public CompiledModel {
  public:
   ShadowedModel(std::shared_ptr<const CompiledModel> served,
@@ -82,6 +101,7 @@ class ShadowedModel : public CompiledModel {
       : served_(std::move(served)),
         float32_(std::move(float32)),
         sample_rate_(sample_rate),
+        watched_(WatchedRanges(*served_, *float32_)),
         thread_([this] { RunInBackground([this] { CompareAll(); }); }) {}
 
   ~ShadowedModel() override {
@@ -123,6 +143,7 @@ class ShadowedModel : public CompiledModel {
     if (decisions > 0) {
       statistics.agreement = static_cast<double>(agreed) / static_cast<double>(decisions);
     }
+    statistics.worst_clipping = WorstClipping();
     return statistics;
   }
 
@@ -172,11 +193,15 @@ class ShadowedModel : public CompiledModel {
         context.ok() ? RunFloat(sample, **context)
                      : absl::StatusOr<std::vector<Tensor>>(context.status());
     if (!exact.ok()) return CountFailure();
+    absl::StatusOr<std::vector<double>> clipped = ClippedShares(**context);
+    if (!clipped.ok()) return CountFailure();
     const runtime::AccuracyValues values = runtime::CompareOutputs({*exact}, {sample.outputs}, {});
     const MutexLock lock(mutex_);
     ++counts_.compared;
     window_.push_back(values);
     if (window_.size() > kWindow) window_.pop_front();
+    clipped_.push_back(*std::move(clipped));
+    if (clipped_.size() > kWindow) clipped_.pop_front();
   }
 
   absl::StatusOr<std::vector<Tensor>> RunFloat(const Sample& sample,
@@ -193,14 +218,44 @@ class ShadowedModel : public CompiledModel {
     return CopyOutputs(context, 0, outputs());
   }
 
+  // What of the values that the float32 run shows is beyond what is served.
+  absl::StatusOr<std::vector<double>> ClippedShares(
+      const runtime::ExecutionContext& context) const {
+    std::vector<double> shares;
+    for (size_t i = 0; i < watched_.size(); ++i) {
+      const auto output = static_cast<int>(outputs().size() + i);
+      OCTET_ASSIGN_OR_RETURN(Tensor tensor,
+                             Tensor::Allocate(DataType::kFloat32, context.OutputShape(output, 0)));
+      context.Store(output, 0, {tensor.mutable_data(), tensor.byte_size()});
+      shares.push_back(runtime::ClippedShare(tensor.As<float>(), watched_[i]));
+    }
+    return shares;
+  }
+
+  std::vector<ShadowStatistics::Clipping> WorstClipping() const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::vector<ShadowStatistics::Clipping> all;
+    for (size_t i = 0; i < watched_.size(); ++i) {
+      double sum = 0;
+      for (const std::vector<double>& shares : clipped_) sum += shares[i];
+      all.push_back({watched_[i].layer, sum / static_cast<double>(clipped_.size())});
+    }
+    std::stable_sort(all.begin(), all.end(),
+                     [](const auto& a, const auto& b) { return a.share > b.share; });
+    all.resize(std::min(all.size(), kWorstLayers));
+    return all;
+  }
+
   const std::shared_ptr<const CompiledModel> served_, float32_;
   const double sample_rate_;
+  const std::vector<runtime::ServedRange> watched_;  // in the order of float32's further outputs
 
   mutable Mutex mutex_;
   mutable CondVar work_;
   mutable std::deque<Sample> waiting_ ABSL_GUARDED_BY(mutex_);  // the first is being compared
   mutable ShadowStatistics counts_ ABSL_GUARDED_BY(mutex_);
   std::deque<runtime::AccuracyValues> window_ ABSL_GUARDED_BY(mutex_);
+  std::deque<std::vector<double>> clipped_ ABSL_GUARDED_BY(mutex_);  // of the same, by watched_
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;  // last: it uses all of the above
 };
@@ -260,8 +315,9 @@ absl::StatusOr<std::unique_ptr<runtime::ExecutionContext>> ShadowedModel::NewCon
 std::shared_ptr<const CompiledModel> WithShadow(std::shared_ptr<const CompiledModel> served,
                                                 std::shared_ptr<const CompiledModel> float32,
                                                 double sample_rate) {
-  if (sample_rate <= 0 || !SameTensors(served->inputs(), float32->inputs()) ||
-      !SameTensors(served->outputs(), float32->outputs())) {
+  if (sample_rate <= 0 || served->inputs().size() != float32->inputs().size() ||
+      !BeginsWith(float32->inputs(), served->inputs()) ||
+      !BeginsWith(float32->outputs(), served->outputs())) {
     return served;
   }
   return std::make_shared<ShadowedModel>(std::move(served), std::move(float32), sample_rate);

@@ -25,6 +25,7 @@ struct MetricDef {
 
 namespace metric_labels {
 inline constexpr std::array<absl::string_view, 2> kModel = {"model", "version"};
+inline constexpr std::array<absl::string_view, 3> kModelLayer = {"model", "version", "layer"};
 inline constexpr std::array<absl::string_view, 3> kModelCode = {"model", "version", "code"};
 inline constexpr std::array<absl::string_view, 3> kModelKind = {"model", "version", "kind"};
 inline constexpr std::array<absl::string_view, 4> kModelMode = {"model", "version", "mode",
@@ -287,6 +288,16 @@ inline constexpr MetricDef kShadowAgreement{
         "outputs do not decide.",
     .labels = metric_labels::kModel};
 
+inline constexpr MetricDef kShadowClipRatio{
+    .type = MetricDef::Type::kGauge,
+    .name = "octet_model_shadow_clip_ratio",
+    .help =
+        "Share of the values a layer reads that is beyond the range it was calibrated for, over "
+        "the "
+        "last 256 requests compared: the five layers of a model where it is largest. Absent for "
+        "models without ranges from calibration.",
+    .labels = metric_labels::kModelLayer};
+
 inline constexpr MetricDef kResidentBytes{
     .type = MetricDef::Type::kGauge,
     .name = "octet_process_resident_bytes",
@@ -327,24 +338,43 @@ inline constexpr MetricDef kBuildInfo{
     .help = "1; Octet's version, the instruction set in use, and the version of oneDNN.",
     .labels = metric_labels::kBuild};
 
-inline constexpr std::array kCatalog = {&kRequests,           &kInferenceCount,
-                                        &kExecutions,         &kPendingRequests,
-                                        &kBatchSize,          &kRequestSeconds,
-                                        &kQueueSeconds,       &kComputeSeconds,
-                                        &kLoadSeconds,        &kQuantizationSeconds,
-                                        &kWeightBytes,        &kSavedBytes,
-                                        &kArenaBytes,         &kScratchpadBytes,
-                                        &kModelInfo,          &kSwaps,
-                                        &kConfigReloads,      &kConfigTime,
-                                        &kOutputSqnr,         &kAccuracy,
-                                        &kAccuracyTarget,     &kAccuracyVerdict,
-                                        &kShadowRequests,     &kShadowSqnr,
-                                        &kShadowAgreement,    &kResidentBytes,
-                                        &kBuildInfo,          &kWarmStart,
-                                        &kDispatches,         &kStreams,
-                                        &kQueueLimit,         &kBusySeconds,
-                                        &kMemoryLimit,        &kCpuSeconds,
-                                        &kCpuCores,           &kReady,
-                                        &kCalibrationRequests};
+inline constexpr std::array kCatalog = {&kRequests,
+                                        &kInferenceCount,
+                                        &kExecutions,
+                                        &kPendingRequests,
+                                        &kBatchSize,
+                                        &kRequestSeconds,
+                                        &kQueueSeconds,
+                                        &kComputeSeconds,
+                                        &kLoadSeconds,
+                                        &kQuantizationSeconds,
+                                        &kWeightBytes,
+                                        &kSavedBytes,
+                                        &kArenaBytes,
+                                        &kScratchpadBytes,
+                                        &kModelInfo,
+                                        &kSwaps,
+                                        &kConfigReloads,
+                                        &kConfigTime,
+                                        &kOutputSqnr,
+                                        &kAccuracy,
+                                        &kAccuracyTarget,
+                                        &kAccuracyVerdict,
+                                        &kShadowRequests,
+                                        &kShadowSqnr,
+                                        &kShadowAgreement,
+                                        &kResidentBytes,
+                                        &kBuildInfo,
+                                        &kWarmStart,
+                                        &kDispatches,
+                                        &kStreams,
+                                        &kQueueLimit,
+                                        &kBusySeconds,
+                                        &kMemoryLimit,
+                                        &kCpuSeconds,
+                                        &kCpuCores,
+                                        &kReady,
+                                        &kCalibrationRequests,
+                                        &kShadowClipRatio};
 
 }  // namespace octet::server

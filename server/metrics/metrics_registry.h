@@ -10,6 +10,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -39,6 +41,7 @@ struct ModelGauges {
     double compared = 0, passed_over = 0, failed = 0;
     std::optional<double> output_sqnr_db, agreement;
     double weight_bytes = 0;
+    std::vector<std::pair<std::string, double>> clip_ratios;  // by layer
   };
   std::optional<Shadow> shadow;
   std::optional<double> calibration_requests;  // of models that learn from requests

@@ -2,8 +2,11 @@
 
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
@@ -23,6 +26,7 @@ struct ShadowFamilies {
   prometheus::Family<prometheus::Counter>& requests;
   prometheus::Family<prometheus::Gauge>& sqnr;
   prometheus::Family<prometheus::Gauge>& agreement;
+  prometheus::Family<prometheus::Gauge>& clip_ratio;
 };
 
 // The series of one model that are there while requests are compared with float32; a successor may
@@ -54,6 +58,8 @@ class ShadowSeries {
     CountedElsewhere compared, passed_over, failed;
   };
 
+  void SetClipRatios(const std::vector<std::pair<std::string, double>>& ratios);
+
   ShadowFamilies& families_;
   prometheus::Family<prometheus::Gauge>& weight_family_;
   const std::string model_, version_;
@@ -61,6 +67,7 @@ class ShadowSeries {
   prometheus::Gauge* weight_bytes_ = nullptr;
   prometheus::Gauge* output_sqnr_ = nullptr;
   prometheus::Gauge* agreement_ = nullptr;
+  std::map<std::string, prometheus::Gauge*> clip_ratios_;  // by layer
 };
 
 }  // namespace octet::server

@@ -87,6 +87,9 @@ ModelGauges ServableModel::Gauges() const {
               .output_sqnr_db = compared->output_sqnr_db,
               .agreement = compared->agreement,
               .weight_bytes = static_cast<double>(compared->weight_bytes)};
+    for (const auto& clipping : compared->worst_clipping) {
+      shadow->clip_ratios.emplace_back(clipping.layer, clipping.share);
+    }
   }
   std::optional<double> kept;
   if (const auto learning = model_->learning()) kept = static_cast<double>(learning->samples);

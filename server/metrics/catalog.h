@@ -254,7 +254,7 @@ inline constexpr MetricDef kAccuracyVerdict{
         "unverified (too little data to say).",
     .labels = metric_labels::kModelVerdict};
 
-inline constexpr MetricDef kCalibrationRequests{
+inline constexpr MetricDef kCalibrationRows{
     .type = MetricDef::Type::kGauge,
     .name = "octet_model_calibration_requests",
     .help =
@@ -338,43 +338,14 @@ inline constexpr MetricDef kBuildInfo{
     .help = "1; Octet's version, the instruction set in use, and the version of oneDNN.",
     .labels = metric_labels::kBuild};
 
-inline constexpr std::array kCatalog = {&kRequests,
-                                        &kInferenceCount,
-                                        &kExecutions,
-                                        &kPendingRequests,
-                                        &kBatchSize,
-                                        &kRequestSeconds,
-                                        &kQueueSeconds,
-                                        &kComputeSeconds,
-                                        &kLoadSeconds,
-                                        &kQuantizationSeconds,
-                                        &kWeightBytes,
-                                        &kSavedBytes,
-                                        &kArenaBytes,
-                                        &kScratchpadBytes,
-                                        &kModelInfo,
-                                        &kSwaps,
-                                        &kConfigReloads,
-                                        &kConfigTime,
-                                        &kOutputSqnr,
-                                        &kAccuracy,
-                                        &kAccuracyTarget,
-                                        &kAccuracyVerdict,
-                                        &kShadowRequests,
-                                        &kShadowSqnr,
-                                        &kShadowAgreement,
-                                        &kResidentBytes,
-                                        &kBuildInfo,
-                                        &kWarmStart,
-                                        &kDispatches,
-                                        &kStreams,
-                                        &kQueueLimit,
-                                        &kBusySeconds,
-                                        &kMemoryLimit,
-                                        &kCpuSeconds,
-                                        &kCpuCores,
-                                        &kReady,
-                                        &kCalibrationRequests,
-                                        &kShadowClipRatio};
+inline constexpr std::array kCatalog = {
+    &kRequests,       &kInferenceCount,  &kExecutions,     &kPendingRequests, &kBatchSize,
+    &kRequestSeconds, &kQueueSeconds,    &kComputeSeconds, &kLoadSeconds,     &kQuantizationSeconds,
+    &kWeightBytes,    &kSavedBytes,      &kArenaBytes,     &kScratchpadBytes, &kModelInfo,
+    &kSwaps,          &kConfigReloads,   &kConfigTime,     &kOutputSqnr,      &kAccuracy,
+    &kAccuracyTarget, &kAccuracyVerdict, &kShadowRequests, &kShadowSqnr,      &kShadowAgreement,
+    &kResidentBytes,  &kBuildInfo,       &kWarmStart,      &kDispatches,      &kStreams,
+    &kQueueLimit,     &kBusySeconds,     &kMemoryLimit,    &kCpuSeconds,      &kCpuCores,
+    &kReady,          &kCalibrationRows, &kShadowClipRatio};
 
 }  // namespace octet::server

@@ -55,7 +55,7 @@ struct MetricsRegistry::Families {
   prometheus::Family<prometheus::Gauge>& accuracy_verdict = GaugeFamily(registry, kAccuracyVerdict);
   ShadowFamilies shadow{registry};
   prometheus::Family<prometheus::Gauge>& calibration_requests =
-      GaugeFamily(registry, kCalibrationRequests);
+      GaugeFamily(registry, kCalibrationRows);
   prometheus::Family<prometheus::Gauge>& build_info = GaugeFamily(registry, kBuildInfo);
   prometheus::Family<prometheus::Gauge>& warm_start = GaugeFamily(registry, kWarmStart);
   ProcessMetrics process{registry};

@@ -34,6 +34,7 @@ absl::StatusOr<std::vector<int64_t>> FirstDimensions(const Graph& graph,
   OCTET_ASSIGN_OR_RETURN(const graph::Inference inference,
                          graph::Infer(graph, graph::WithFirstDim(example_shapes, rows)));
   std::vector<int64_t> dimensions;
+  dimensions.reserve(inference.types.size());
   for (const graph::TensorType& type : inference.types) {
     dimensions.push_back(type.shape.empty() ? 0 : type.shape[0]);
   }

@@ -293,9 +293,8 @@ inline constexpr MetricDef kShadowClipRatio{
     .name = "octet_model_shadow_clip_ratio",
     .help =
         "Share of the values a layer reads that is beyond the range it was calibrated for, over "
-        "the "
-        "last 256 requests compared: the five layers of a model where it is largest. Absent for "
-        "models without ranges from calibration.",
+        "the last 256 requests compared: the five layers of a model where it is largest. Absent "
+        "for models without ranges from calibration.",
     .labels = metric_labels::kModelLayer};
 
 inline constexpr MetricDef kResidentBytes{

@@ -24,7 +24,8 @@ ModelGauges Gauges() {
                                         .failed = 1,
                                         .output_sqnr_db = 24.5,
                                         .agreement = 0.75,
-                                        .weight_bytes = 4000},
+                                        .weight_bytes = 4000,
+                                        .clip_ratios = {{"conv", 0.01}}},
           .calibration_requests = 96};
 }
 
@@ -44,7 +45,7 @@ LoadedModel Loaded() {
 TEST(MetricsRegistryTest, ShadowSeriesComeAndGoAndNeverCountBackwards) {
   MetricsRegistry registry;
   const auto model = registry.AddModel("digits", "1");
-  const auto with = [&](std::optional<ModelGauges::Shadow> shadow) {
+  const auto with = [&](const std::optional<ModelGauges::Shadow>& shadow) {
     model->Attach(nullptr, [shadow] { return ModelGauges{.shadow = shadow}; });
     return registry.Scrape();
   };

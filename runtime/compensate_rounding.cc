@@ -16,7 +16,6 @@
 namespace octet::runtime {
 namespace {
 
-constexpr int64_t kMostHessianBytes = int64_t{256} << 20;
 constexpr size_t kMostSamples = 16;
 
 // Of all samples, some that are evenly spaced.

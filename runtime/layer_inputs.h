@@ -55,6 +55,9 @@ absl::StatusOr<std::vector<quant::Hessian>> CollectHessians(const graph::Graph& 
                                                             kernels::WeightCache& weights,
                                                             int threads);
 
+// Of Hessians that exist at a time; layers whose Hessians take more are looked at in groups.
+inline constexpr int64_t kMostHessianBytes = int64_t{256} << 20;
+
 // What they take while they are collected.
 int64_t HessianBytes(std::span<const RowInput> inputs);
 

@@ -20,9 +20,6 @@ namespace {
 using graph::NodeId;
 using quant::Precision;
 
-// Of Hessians that exist at a time.
-constexpr int64_t kMostHessianBytes = int64_t{256} << 20;
-
 quant::FourBitOptions ToFourBitOptions(const QuantizeOptions& options) {
   quant::FourBitOptions result{.symmetric = options.four_bits.symmetric,
                                .group = options.four_bits.group,

@@ -6,12 +6,14 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
@@ -68,6 +70,28 @@ class Server:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
+
+
+class Clients:
+    """Threads that run client_loop() until the block ends; one for each entry of `sent`."""
+
+    stop: threading.Event
+    sent: list[int]
+
+    def client_loop(self, number: int) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self.threads = [threading.Thread(target=self.client_loop, args=(number,))
+                        for number in range(len(self.sent))]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
 
 
 @contextmanager

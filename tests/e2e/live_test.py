@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as grpc
-from conftest import ROOT, Server, digits_input, serve
+from conftest import ROOT, Clients, Server, digits_input, serve
 
 CLIENTS = 8
 SECONDS = 60  # the longest that a change may take, on a machine that has other things to do
@@ -52,7 +52,7 @@ def await_swaps(server: Server, count: int) -> None:
 
 
 @dataclass
-class Load:
+class Load(Clients):
     """CLIENTS clients that keep asking; every answer must be right for one of the modes."""
 
     server: Server
@@ -81,18 +81,6 @@ class Load:
             if not any(np.allclose(got, rows[at:at + 2], rtol=0, atol=TOLERANCE[mode])
                        for mode, rows in self.answers.items()):
                 self.failures.append(f"rows {at}: not an answer of any mode")
-
-    def __enter__(self) -> Load:
-        self.threads = [threading.Thread(target=self.client_loop, args=(number,))
-                        for number in range(CLIENTS)]
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.stop.set()
-        for thread in self.threads:
-            thread.join()
 
     def p99(self, begin: float, end: float) -> float:
         """Milliseconds."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as grpc
-from conftest import ROOT, Server, digits_input, serve
+from conftest import ROOT, Clients, Server, digits_input, serve
 
 CLIENTS = 6
 SECONDS = 60  # the longest that learning may take, on a machine that has other things to do
@@ -37,7 +37,7 @@ def await_true(condition, what: str) -> None:
         time.sleep(0.02)
 
 
-class Load:
+class Load(Clients):
     """CLIENTS clients that keep asking for images of the test data, one or two at a time."""
 
     def __init__(self, server: Server, digits: tuple[np.ndarray, np.ndarray]):
@@ -60,18 +60,6 @@ class Load:
                 continue
             self.rows[number] += len(got)
             self.right[number] += int((got.argmax(1) == self.labels[rows]).sum())
-
-    def __enter__(self) -> Load:
-        self.threads = [threading.Thread(target=self.client_loop, args=(number,))
-                        for number in range(CLIENTS)]
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.stop.set()
-        for thread in self.threads:
-            thread.join()
 
 
 def swaps(server: Server, result: str) -> float:

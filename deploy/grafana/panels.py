@@ -279,6 +279,11 @@ MODEL = [
           (Query(f"octet_model_output_sqnr_db{{{ONE}}} - "
                  f"octet_model_shadow_output_sqnr_db{{{ONE}}}", "{{instance}}"),), "dB",
           ((None, "green"), (6, "orange"))),
+    Panel("model", "Accuracy", "timeseries", "Clipping",
+          "Share of the values a layer reads that is beyond its calibrated range, for the layers "
+          "where it is largest; the dashed line is where OctetClipDrift begins.",
+          (Query(f"max by (layer) (octet_model_shadow_clip_ratio{{{ONE}}})", "{{layer}}"),),
+          "percentunit", ((None, "green"), (0.05, "orange")), minimum=0, at_least_to=0.06),
     Panel("model", "Accuracy", "timeseries", "Decisions as float32's",
           "Share of the compared requests whose largest output is float32's.",
           (Query(f"octet_model_shadow_agreement{{{ONE}}}", "{{instance}}"),), "percentunit"),

@@ -99,7 +99,7 @@ def test_thresholds_are_those_of_the_alerts():
         seen.add(found[1])
         begin = panel["fieldConfig"]["defaults"]["thresholds"]["steps"][1]["value"]
         assert re.search(rf"> {re.escape(str(begin))}\b", exprs[found[1]]), panel["title"]
-    assert len(seen) == 5
+    assert len(seen) == 6
 
 
 def test_provisioning_names_what_is_there():

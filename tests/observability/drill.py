@@ -123,7 +123,8 @@ class Part:
 PARTS = (
     Part("the process is killed", {"OctetDown", "OctetNoReadyServer"}, Drill.kill),
     Part("more requests than fit", {"OctetQueueSaturated", "OctetErrorRatioHigh"}, Drill.overload),
-    Part("requests unlike the calibration data", {"OctetAccuracyDrift"}, Drill.drift),
+    Part("requests unlike the calibration data", {"OctetAccuracyDrift", "OctetClipDrift"},
+         Drill.drift),
     Part("a configuration with a mistake", {"OctetReloadFailed"}, Drill.broken_file),
     Part("an accuracy target that is missed", {"OctetQuantizationFellBack"}, Drill.missed_target),
 )

@@ -17,10 +17,12 @@ from tests.e2e.conftest import ROOT, Server, digits_input, serve
 
 DIGITS = ROOT / "examples" / "models" / "digits"
 MODES = {"digits": "int8", "digits_float": "fp32", "digits_narrow": "int4", "topics": "int8"}
+# Besides, one that calibrates itself with what it is asked.
+LEARNS = "topics_learned"
 TOPICS_WIDTH = 128
 
 
-def make_topics(folder: Path) -> None:
+def make_topics(folder: Path, calibrated: bool) -> None:
     """A model whose weights are most of it, unlike the digits'."""
     random = np.random.default_rng(7)
     widths = (TOPICS_WIDTH, 512, 512, 16)
@@ -40,10 +42,12 @@ def make_topics(folder: Path) -> None:
         [helper.make_tensor_value_info("topics", TensorProto.FLOAT, ["n", widths[-1]])], weights,
     )  # fmt: skip
     (folder / "1").mkdir(parents=True)
-    (folder / "calibration").mkdir()
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
     onnx.save(model, folder / "1" / "model.onnx")
+    if not calibrated:
+        return
+    (folder / "calibration").mkdir()
     texts = random.normal(size=(128, TOPICS_WIDTH)).astype(np.float32)
     np.savez(folder / "calibration" / "texts.npz", text=texts)
 
@@ -54,13 +58,15 @@ def repository(folder: Path) -> Path:
     for name in MODES:
         if name.startswith("digits"):
             shutil.copytree(DIGITS, models / name, ignore=shutil.ignore_patterns("*.qpack"))
-    make_topics(models / "topics")
+    make_topics(models / "topics", calibrated=True)
+    make_topics(models / LEARNS, calibrated=False)
     return models
 
 
 def configuration(models: Path, sample_rate: float = 1, queue: int = 64, delay: int = 500) -> str:
     entries = ", ".join(f"{{name: {name}, quantization: {{mode: {mode}}}}}"
                         for name, mode in MODES.items())  # fmt: skip
+    entries += f", {{name: {LEARNS}, quantization: {{mode: int8, calibration: {{source: traffic}}}}}}"
     return (f"model_repository: {models}\n"
             f"quantization: {{shadow: {{sample_rate: {sample_rate}}}}}\n"
             f"batching: {{max_batch_size: 8, max_queue_size: {queue}, "
@@ -84,7 +90,7 @@ class Load:
     beyond 1 it is unlike the calibration data."""
 
     def __init__(self, server: Server, clients: int = 3, rows: int = 2,
-                 models: tuple[str, ...] = tuple(MODES), pause: float = 0) -> None:  # fmt: skip
+                 models: tuple[str, ...] = (*MODES, LEARNS), pause: float = 0) -> None:  # fmt: skip
         self.scale = 1.0
         self._images = np.load(DIGITS / "test.npz")["image"]
         self._texts = np.random.default_rng(8).normal(size=(256, TOPICS_WIDTH)).astype(np.float32)

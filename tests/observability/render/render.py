@@ -71,7 +71,7 @@ def page_server(prometheus: str) -> Iterator[str]:
                 self._answer(200, b"", "font/woff2")  # not published; the browser has others
             else:
                 # Icons, which Grafana's components fetch from wherever Grafana would be.
-                public = BUILD / "node_modules/@grafana/ui/dist/public"
+                public = (BUILD / "node_modules/@grafana/ui/dist/public").resolve()
                 icon = (public / ("img/" + path.partition("/img/")[2])).resolve()
                 if icon.is_file() and public in icon.parents:
                     self._answer(200, icon.read_bytes(), "image/svg+xml")

@@ -99,14 +99,23 @@ graph::Graph WithOutputs(const graph::Graph& graph, std::span<const graph::Value
   return observed;
 }
 
-// `mean_square` is a sum until the end.
-void AddRow(std::span<const float> row, std::vector<ChannelStatistics>& channels) {
-  for (size_t c = 0; c < row.size(); ++c) {
-    if (!std::isfinite(row[c])) continue;
-    channels[c].lowest = std::min(channels[c].lowest, row[c]);
-    channels[c].highest = std::max(channels[c].highest, row[c]);
-    channels[c].mean_square += double{row[c]} * row[c];
+// Elements of one channel that lie side by side. `mean_square` is a sum until the end.
+void AddElements(std::span<const float> elements, ChannelStatistics& channel) {
+  for (const float element : elements) {
+    if (!std::isfinite(element)) continue;
+    channel.lowest = std::min(channel.lowest, element);
+    channel.highest = std::max(channel.highest, element);
+    channel.mean_square += double{element} * element;
   }
+}
+
+void AddSample(const ChannelStatistics& sample, ChannelStatistics& channel) {
+  channel.second_highest =
+      std::max(channel.second_highest, std::min(channel.highest, sample.highest));
+  channel.second_lowest = std::min(channel.second_lowest, std::max(channel.lowest, sample.lowest));
+  channel.highest = std::max(channel.highest, sample.highest);
+  channel.lowest = std::min(channel.lowest, sample.lowest);
+  channel.mean_square += sample.mean_square;
 }
 
 // The next values that together stay below the limit, at least one.
@@ -152,30 +161,39 @@ absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
   return histograms;
 }
 
-absl::StatusOr<std::vector<std::vector<ChannelStatistics>>> LastDimensionStatistics(
-    const graph::Graph& graph, std::span<const graph::ValueId> values, Samples samples,
-    kernels::WeightCache& weights) {
-  std::vector<std::vector<ChannelStatistics>> statistics(values.size());
-  std::vector<int64_t> rows(values.size(), 0);
+absl::StatusOr<std::vector<ActivationStatistics>> StatisticsByChannel(
+    const graph::Graph& graph, std::span<const graph::ValueId> values, int dimension,
+    Samples samples, kernels::WeightCache& weights) {
+  std::vector<ActivationStatistics> statistics(values.size());
   const auto add = [&](size_t i, const Tensor& output) -> absl::Status {
-    const auto channels = static_cast<size_t>(output.shape().empty() ? 1 : output.shape().back());
-    if (statistics[i].empty()) statistics[i].resize(channels);
-    if (output.dtype() != DataType::kFloat32 || statistics[i].size() != channels) {
+    const Shape& shape = output.shape();
+    const int rank = static_cast<int>(shape.size());
+    const int axis = dimension < 0 ? rank + dimension : dimension;
+    const bool has_axis = axis >= 0 && axis < rank;
+    const auto count = has_axis ? static_cast<size_t>(shape[static_cast<size_t>(axis)]) : 0;
+    std::vector<ChannelStatistics>& channels = statistics[i].channels;
+    if (channels.empty()) channels.resize(count);
+    if (output.dtype() != DataType::kFloat32 || !has_axis || channels.size() != count) {
       return absl::InvalidArgumentError(absl::StrCat(
-          graph.value(values[i]).name, ": ", Name(output.dtype()), ToText(output.shape()),
-          ", expected float32 with ", statistics[i].size(), " channels last"));
+          graph.value(values[i]).name, ": ", Name(output.dtype()), ToText(shape),
+          ", expected float32 with ", channels.size(), " channels in dimension ", dimension));
     }
     const std::span<const float> elements = output.As<float>();
-    for (size_t row = 0; row + channels <= elements.size(); row += channels) {
-      AddRow(elements.subspan(row, channels), statistics[i]);
-      ++rows[i];
+    if (elements.empty()) return absl::OkStatus();
+    const auto inner =
+        static_cast<size_t>(ElementCount(Shape(shape.begin() + axis + 1, shape.end())));
+    std::vector<ChannelStatistics> sample(count);
+    for (size_t at = 0; at < elements.size(); at += inner) {
+      AddElements(elements.subspan(at, inner), sample[at / inner % count]);
     }
+    for (size_t c = 0; c < count; ++c) AddSample(sample[c], channels[c]);
+    statistics[i].elements += static_cast<double>(elements.size() / count);
     return absl::OkStatus();
   };
   OCTET_RETURN_IF_ERROR(VisitValues(graph, values, samples, weights, add));
-  for (size_t i = 0; i < values.size(); ++i) {
-    for (ChannelStatistics& channel : statistics[i]) {
-      channel.mean_square /= static_cast<double>(std::max<int64_t>(rows[i], 1));
+  for (ActivationStatistics& activation : statistics) {
+    for (ChannelStatistics& channel : activation.channels) {
+      channel.mean_square /= std::max(activation.elements, 1.0);
     }
   }
   return statistics;

@@ -32,15 +32,22 @@ absl::Status VisitValues(const graph::Graph& graph, std::span<const graph::Value
 // What an activation's channel has been over all samples.
 struct ChannelStatistics {
   float lowest = 0, highest = 0;  // never above or below 0
+  // The same without the one sample that went furthest: how far to trust the extremes.
+  float second_lowest = 0, second_highest = 0;
   double mean_square = 0;
 };
 
-// Of every index of each value's last dimension. The values are float32, and their last dimension
-// is the same in all samples; numbers that are not finite do not count. FailedPrecondition without
-// samples, InvalidArgument for values that are not so.
-absl::StatusOr<std::vector<std::vector<ChannelStatistics>>> LastDimensionStatistics(
-    const graph::Graph& graph, std::span<const graph::ValueId> values, Samples samples,
-    kernels::WeightCache& weights);
+struct ActivationStatistics {
+  std::vector<ChannelStatistics> channels;
+  double elements = 0;  // of each channel, in all samples together
+};
+
+// Of every index of one dimension of each value; -1 is the last. The values are float32 and have
+// the dimension, which is the same in all samples; numbers that are not finite do not count.
+// FailedPrecondition without samples, InvalidArgument for values that are not so.
+absl::StatusOr<std::vector<ActivationStatistics>> StatisticsByChannel(
+    const graph::Graph& graph, std::span<const graph::ValueId> values, int dimension,
+    Samples samples, kernels::WeightCache& weights);
 
 // The same with all values of a sample together, in their order.
 absl::Status VisitSamples(const graph::Graph& graph, std::span<const graph::ValueId> values,

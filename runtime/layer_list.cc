@@ -130,8 +130,10 @@ std::vector<std::string> FourBitWarnings(const std::vector<LayerReport>& layers,
 std::string LeftOutWithoutSamples(const QuantizeReport& report, const QuantizeOptions& options) {
   using Smoothing = QuantizeOptions::Smoothing;
   std::vector<std::string> missing;
+  const Recipe recipe = report.recipe.recipe;
   if (options.smoothing == Smoothing::kOn ||
-      (options.smoothing == Smoothing::kAuto && SmoothsActivations(report.recipe.recipe))) {
+      (options.smoothing == Smoothing::kAuto &&
+       (SmoothsActivations(recipe) || EqualizesChannels(recipe)))) {
     missing.push_back("smoothing (transforms.smooth_quant)");
   }
   if (options.bias_correction != QuantizeOptions::BiasCorrection::kOff) {

@@ -15,6 +15,7 @@
 #include "kernels/cpu.h"
 #include "kernels/operator.h"
 #include "runtime/check_kernels.h"
+#include "runtime/equalize_channels.h"
 #include "runtime/held_out.h"
 #include "runtime/layer_list.h"
 #include "runtime/quantize_report.h"
@@ -112,21 +113,34 @@ absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
   const QuantizeOptions& quantization = options.quantization;
   OCTET_ASSIGN_OR_RETURN(const RecipeChoice choice,
                          ChooseRecipe(graph, example_shapes, quantization.recipe));
-  const bool wanted =
-      quantization.smoothing == Smoothing::kOn ||
-      (quantization.smoothing == Smoothing::kAuto && SmoothsActivations(choice.recipe));
-  if (!wanted || data.samples.empty()) return std::vector<std::string>();
+  const bool on = quantization.smoothing == Smoothing::kOn;
+  const bool automatic = quantization.smoothing == Smoothing::kAuto;
+  const bool products = on || (automatic && SmoothsActivations(choice.recipe));
+  const bool convolutions = on || (automatic && EqualizesChannels(choice.recipe));
+  std::vector<std::string> transforms;
+  if ((!products && !convolutions) || data.samples.empty()) return transforms;
   Tell(options.progress, "smooth activations", absl::StrCat(data.samples.size(), " samples"));
   const std::vector<std::vector<Tensor>> calibrating =
       validation.samples.empty() ? HoldOut(data, quantization.held_out_share).calibrating
                                  : data.samples;
-  std::optional<double> alpha = quantization.smoothing_alpha;
-  if (!alpha && TakesRangesByToken(quantization, choice.recipe)) alpha = kSmoothingByToken;
-  OCTET_ASSIGN_OR_RETURN(SmoothingReport report, SmoothActivations(graph, calibrating, alpha));
-  if (report.activations == 0) return std::vector<std::string>();
-  smoothed = std::move(report.smoothed);
-  return std::vector<std::string>{
-      absl::StrCat("smooth_quant(", alpha ? absl::StrCat(*alpha) : "auto", ")")};
+  if (products) {
+    std::optional<double> alpha = quantization.smoothing_alpha;
+    if (!alpha && TakesRangesByToken(quantization, choice.recipe)) alpha = kSmoothingByToken;
+    OCTET_ASSIGN_OR_RETURN(SmoothingReport report, SmoothActivations(graph, calibrating, alpha));
+    if (report.activations > 0) {
+      transforms.push_back(
+          absl::StrCat("smooth_quant(", alpha ? absl::StrCat(*alpha) : "auto", ")"));
+    }
+    smoothed = std::move(report.smoothed);
+  }
+  if (convolutions) {
+    OCTET_ASSIGN_OR_RETURN(EqualizationReport report, EqualizeChannels(graph, calibrating));
+    if (!report.equalized.empty()) {
+      transforms.push_back(absl::StrCat("equalized_channels(", report.equalized.size(), ")"));
+    }
+    std::move(report.equalized.begin(), report.equalized.end(), std::back_inserter(smoothed));
+  }
+  return transforms;
 }
 
 // Quantizes, and again without the layers whose kernels turn out wrong, until all are right.

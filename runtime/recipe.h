@@ -43,6 +43,11 @@ absl::StatusOr<RecipeChoice> ChooseRecipe(const graph::Graph& graph,
 // than all others. Such channels are smoothed (smooth_activations.h), and ranges are measured token
 // by token, which costs matrix products some 5 % of their time.
 inline bool SmoothsActivations(Recipe recipe) { return recipe == Recipe::kTransformer; }
+// Channels of one convolution's result differ in size, and the next reads all with one range: they
+// are made equal (equalize_channels.h).
+inline bool EqualizesChannels(Recipe recipe) {
+  return recipe == Recipe::kCnn || recipe == Recipe::kMobileCnn;
+}
 inline bool TakesRangesByToken(Recipe recipe) { return recipe == Recipe::kTransformer; }
 
 // How much SmoothQuant moves into the weights where ranges are taken by token (its authors' value).

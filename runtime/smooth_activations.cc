@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "quant/selection.h"
 #include "quant/smooth_quant.h"
+#include "runtime/equalize_channels.h"
 
 namespace octet::runtime {
 namespace {
@@ -214,14 +215,11 @@ absl::Status CheckFactors(const Graph& graph, const Group& group,
   const bool usable = std::all_of(factors.begin(), factors.end(), [](float factor) {
     return std::isfinite(factor) && factor > 0 && std::isfinite(1 / factor);
   });
-  if (smoothed.value == group.activation && factors.size() == channels && usable) {
-    return absl::OkStatus();
-  }
+  if (factors.size() == channels && usable) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("smoothing: expected ", channels, " finite positive factors for ",
                    graph.value(group.activation).name, ", found ", factors.size(),
-                   usable ? "" : " with others among them",
-                   smoothed.value == group.activation ? "" : " for another value"));
+                   usable ? "" : " with others among them"));
 }
 
 double LargestOverMean(std::span<const float> magnitudes) {
@@ -240,21 +238,21 @@ absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
   std::vector<ValueId> activations;
   activations.reserve(groups.size());
   for (const Group& group : groups) activations.push_back(group.activation);
-  std::vector<std::vector<ChannelStatistics>> statistics;
+  std::vector<ActivationStatistics> statistics;
   {
     kernels::WeightCache weights;
     OCTET_ASSIGN_OR_RETURN(statistics,
-                           LastDimensionStatistics(graph, activations, samples, weights));
+                           StatisticsByChannel(graph, activations, -1, samples, weights));
   }
   for (size_t i = 0; i < groups.size(); ++i) {
     const Group& group = groups[i];
     OCTET_ASSIGN_OR_RETURN(const std::vector<float> factors,
-                           ChooseFactors(graph, group, statistics[i], alpha));
+                           ChooseFactors(graph, group, statistics[i].channels, alpha));
     OCTET_ASSIGN_OR_RETURN(const bool folded, Smooth(graph, group, factors));
     report.folded += folded ? 1 : 0;
     ++report.activations;
     report.smoothed.push_back({group.activation, factors});
-    std::vector<float> magnitudes = Magnitudes(statistics[i]);
+    std::vector<float> magnitudes = Magnitudes(statistics[i].channels);
     report.worst_ratio_before = std::max(report.worst_ratio_before, LargestOverMean(magnitudes));
     for (size_t c = 0; c < magnitudes.size(); ++c) magnitudes[c] /= factors[c];
     report.worst_ratio_after = std::max(report.worst_ratio_after, LargestOverMean(magnitudes));
@@ -267,13 +265,16 @@ absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
 absl::Status SmoothAsBefore(Graph& graph, const std::vector<SmoothedActivation>& smoothed) {
   if (smoothed.empty()) return absl::OkStatus();
   OCTET_ASSIGN_OR_RETURN(const std::vector<Group> groups, FindGroups(graph));
-  if (groups.size() != smoothed.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("smoothing: expected ", groups.size(),
-                                                   " activations, found ", smoothed.size()));
-  }
-  for (size_t i = 0; i < groups.size(); ++i) {
-    OCTET_RETURN_IF_ERROR(CheckFactors(graph, groups[i], smoothed[i]));
-    OCTET_RETURN_IF_ERROR(Smooth(graph, groups[i], smoothed[i].factors).status());
+  for (const SmoothedActivation& activation : smoothed) {
+    const auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& other) {
+      return other.activation == activation.value;
+    });
+    if (group == groups.end()) {
+      OCTET_RETURN_IF_ERROR(EqualizeAsBefore(graph, activation));
+      continue;
+    }
+    OCTET_RETURN_IF_ERROR(CheckFactors(graph, *group, activation));
+    OCTET_RETURN_IF_ERROR(Smooth(graph, *group, activation.factors).status());
   }
   graph.RemoveDeadNodes();
   return graph.Verify();

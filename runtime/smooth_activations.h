@@ -36,8 +36,9 @@ struct SmoothingReport {
 absl::StatusOr<SmoothingReport> SmoothActivations(graph::Graph& graph, Samples samples,
                                                   std::optional<double> alpha);
 
-// The same again on the same graph, with what a report says was done. InvalidArgument if these are
-// not the activations of this graph, or factors are not finite and positive.
+// The same again on the same graph, with what reports say was done, EqualizeChannels()'s after this
+// one's. InvalidArgument if these are not activations of this graph, or factors are not finite and
+// positive.
 absl::Status SmoothAsBefore(graph::Graph& graph, const std::vector<SmoothedActivation>& smoothed);
 
 }  // namespace octet::runtime

@@ -91,17 +91,27 @@ void CompareDecisions(const Tensor& x, const Tensor& y, std::optional<int64_t> l
   if (exact[0] == *label) ++values.right_float32;
 }
 
-double SqnrDb(const Products& products) {
-  if (products.error == 0) return kHighestSqnrDb;
-  if (!std::isfinite(products.error) || products.exact == 0) return -kHighestSqnrDb;
-  return std::clamp(10 * std::log10(products.exact / products.error), -kHighestSqnrDb,
-                    kHighestSqnrDb);
+// Noise power by signal power, the mean over the outputs: large numbers in one output (coordinates)
+// must not hide noise in another (scores). Outputs that are all zero are measured by the others.
+double NoiseRatio(const std::vector<Products>& outputs) {
+  Products all;
+  for (const Products& output : outputs) {
+    all.exact += output.exact;
+    all.error += output.error;
+  }
+  if (all.error == 0) return 0;
+  double sum = 0;
+  for (const Products& output : outputs) {
+    if (output.error == 0) continue;
+    sum += output.error / (output.exact > 0 ? output.exact : all.exact);
+  }
+  const double ratio = sum / static_cast<double>(outputs.size());
+  return std::isfinite(ratio) ? ratio : HUGE_VAL;
 }
 
-double RelativeError(const Products& products) {
-  if (products.error == 0) return 0;
-  const double error = std::sqrt(products.error / products.exact);
-  return std::isfinite(error) ? error : HUGE_VAL;
+double SqnrDb(double noise_ratio) {
+  if (noise_ratio == 0) return kHighestSqnrDb;
+  return std::clamp(-10 * std::log10(noise_ratio), -kHighestSqnrDb, kHighestSqnrDb);
 }
 
 double Share(size_t part, size_t whole) {
@@ -149,24 +159,24 @@ AccuracyValues CompareOutputs(const std::vector<std::vector<Tensor>>& exact,
                               const std::vector<std::vector<Tensor>>& approximate,
                               std::span<const int64_t> labels) {
   AccuracyValues values{.samples = exact.size()};
-  Products all;
+  std::vector<Products> outputs;  // those in float
   for (size_t s = 0; s < exact.size(); ++s) {
     Products sample;
-    bool decided = false;
+    size_t floats = 0;
     for (size_t o = 0; o < exact[s].size(); ++o) {
       const Tensor &x = exact[s][o], &y = approximate[s][o];
       if (x.dtype() != DataType::kFloat32) continue;
       sample.Add(x.As<float>(), y.As<float>());
-      if (decided) continue;
-      decided = true;
+      if (++floats > outputs.size()) outputs.emplace_back();
+      outputs[floats - 1].Add(x.As<float>(), y.As<float>());
+      if (floats > 1) continue;
       CompareDecisions(x, y, labels.empty() ? std::nullopt : std::optional(labels[s]), values);
     }
     values.cosine += sample.Cosine() / static_cast<double>(exact.size());
-    all.exact += sample.exact;
-    all.error += sample.error;
   }
-  values.sqnr_db = SqnrDb(all);
-  values.relative_error = RelativeError(all);
+  const double noise_ratio = NoiseRatio(outputs);
+  values.sqnr_db = SqnrDb(noise_ratio);
+  values.relative_error = std::sqrt(noise_ratio);
   return values;
 }
 

@@ -13,9 +13,9 @@
 namespace octet::runtime {
 
 enum class AccuracyMetric : uint8_t {
-  kSqnr,           // signal to quantization noise of all float outputs, dB
+  kSqnr,           // signal to quantization noise, dB; of several float outputs the mean noise
   kCosine,         // between a sample's float outputs, mean over the samples
-  kRelativeError,  // norm of the error of all float outputs by their norm
+  kRelativeError,  // norm of the error by the norm of the output; so that it is 10^(-sqnr / 20)
   kAgreement,      // share of decisions that are those of the float32 network
   kTop1,           // share of samples whose decision is the label
 };

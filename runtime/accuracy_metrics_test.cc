@@ -26,6 +26,22 @@ TEST(CompareOutputs, MeasuresValues) {
   EXPECT_NEAR(values.cosine, (24.0 / 25 + 1) / 2, 1e-9);
 }
 
+TEST(CompareOutputs, LargeOutputsDoNotHideSmallOnes) {
+  const Outputs exact = {
+      {Tensor::Of<float>({2}, {3000, 4000}), Tensor::Of<float>({2}, {0.3f, 0.4f})}};
+  const Outputs other = {
+      {Tensor::Of<float>({2}, {3000, 4000}), Tensor::Of<float>({2}, {0.4f, 0.3f})}};
+  const AccuracyValues values = CompareOutputs(exact, other, {});
+  EXPECT_NEAR(values.sqnr_db, 10 * std::log10(2 * 25.0 / 2), 1e-4);
+  EXPECT_NEAR(values.relative_error, std::pow(10, -values.sqnr_db / 20), 1e-9);
+}
+
+TEST(CompareOutputs, OutputsOfZerosAreMeasuredByTheOthers) {
+  const Outputs exact = {{Tensor::Of<float>({2}, {0, 0}), Tensor::Of<float>({2}, {3, 4})}};
+  const Outputs other = {{Tensor::Of<float>({2}, {1, 0}), Tensor::Of<float>({2}, {3, 4})}};
+  EXPECT_NEAR(CompareOutputs(exact, other, {}).sqnr_db, 10 * std::log10(2 * 25.0), 1e-6);
+}
+
 TEST(CompareOutputs, EqualOutputsAreExact) {
   const Outputs some = One(Tensor::Of<float>({1, 3}, {1, 2, 3}));
   const AccuracyValues values = CompareOutputs(some, some, {});

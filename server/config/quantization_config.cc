@@ -159,7 +159,8 @@ ValueForm<Switch> AutoOnOff() {
 const Fields<SmoothQuantConfig>& SmoothQuantFields() {
   static const auto* const kFields = new Fields<SmoothQuantConfig>{
       Value("enabled", &SmoothQuantConfig::enabled, AutoOnOff(),
-            "auto smooths transformers that have calibration data."),
+            "auto smooths transformers and equalizes the channels between convolutions, with "
+            "calibration data."),
       Value("alpha", &SmoothQuantConfig::alpha, RealOrAuto(1),
             "How much of the difficulty moves from the activations into the weights; auto is 0.5 "
             "where ranges are taken by token, and else chooses for each activation."),

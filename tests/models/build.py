@@ -21,6 +21,7 @@ from tests.models import (
     light,
     minilm,
     mobilenet_v2,
+    packaged,
     ppocr,
     resnet50,
     zoo,
@@ -32,7 +33,7 @@ BUILDERS: dict[str, ModuleType] = {
     "bert_base": bert_base,
     "minilm": minilm,
 }
-NAMES = ("digits", *BUILDERS, *ppocr.FILES, *light.NAMES, *zoo.MODELS)
+NAMES = ("digits", *BUILDERS, *ppocr.FILES, *packaged.FILES, *light.NAMES, *zoo.MODELS)
 
 
 def path(name: str) -> Path:
@@ -47,6 +48,8 @@ def path(name: str) -> Path:
         return cache.cached(f"{name}-{builder.VERSION}.onnx", lambda out: _write(builder, out))
     if name in ppocr.FILES:
         return ppocr.path(name)
+    if name in packaged.FILES:
+        return packaged.path(name)
     if name in light.NAMES:
         return light.path(name)
     if name in zoo.MODELS:

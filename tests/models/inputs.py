@@ -18,6 +18,8 @@ IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32) * 255
 CALIBRATION_LINES = 100
 CALIBRATION_PAGES = 15
+PICTURES = 24
+LAYOUT_PAGES = 8
 CALIBRATION_EMAILS = 256
 EVALUATION_EMAILS = 600
 CLASSIFIER_SIZE = (48, 192)
@@ -119,6 +121,22 @@ def _detector() -> Dataset:
     return Dataset(rows(feeds, 0, CALIBRATION_PAGES), rows(feeds, CALIBRATION_PAGES))
 
 
+def _pictures(name: str, prepare: Callable[[np.ndarray], np.ndarray]) -> Dataset:
+    calibration, evaluation = zoo.arrays("images_calibration"), zoo.arrays("images_eval")
+    return Dataset(
+        {name: prepare(calibration["x"][:PICTURES])}, {name: prepare(evaluation["x"][:PICTURES])}
+    )
+
+
+def _yolo(pictures: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(resize(pictures, 320, 320).transpose(0, 3, 1, 2) / np.float32(255))
+
+
+def _layout() -> Dataset:
+    feeds = {"image": imagenet(resize(zoo.arrays("pages")["x"][: 2 * LAYOUT_PAGES], 800, 608))}
+    return Dataset(rows(feeds, 0, LAYOUT_PAGES), rows(feeds, LAYOUT_PAGES))
+
+
 def _emails() -> Dataset:
     emails = zoo.arrays("emails_tokens")
     feeds = {
@@ -148,6 +166,9 @@ _DATASETS: dict[str, Callable[[], Dataset]] = {
     "ppocr_recognizer": _recognizer,
     "ppocr_detector": _detector,
     "ppocr_classifier": _classifier,
+    "pplcnet_orientation": lambda: _pictures("x", imagenet),
+    "picodet_layout": _layout,
+    "yolov8n": lambda: _pictures("images", _yolo),
 }
 
 
@@ -174,4 +195,6 @@ def shapes_only(name: str, samples: int) -> Feeds:
         return {"x": np.clip(np.tile(pictures[:, :, :48], (1, 1, 1, 2))[..., :320], -1, 1)}
     if name == "ppocr_classifier":
         return {"x": np.clip(pictures[:, :, :48, :192], -1, 1)}
-    return {"x" if name.startswith("ppocr") else "input": pictures}
+    if name == "yolov8n":
+        return {"images": np.clip(pictures * 0.2 + 0.5, 0, 1)}
+    return {"x" if name.startswith("pp") else "input": pictures}

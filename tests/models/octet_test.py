@@ -39,12 +39,13 @@ SHORT_BERT = transformer.Config(
 )  # fmt: skip
 
 MODELS = ("digits", "resnet50", "mobilenet_v2", "efficientnet_lite0", "minilm", "short_bert",
-          "ppocr_recognizer", "ppocr_detector", "ppocr_classifier")  # fmt: skip
+          "ppocr_recognizer", "ppocr_detector", "ppocr_classifier", "pplcnet_orientation",
+          "yolov8n")  # fmt: skip
 BIT_IDENTICAL = ("digits", "resnet50", "efficientnet_lite0")
 # On noise and random words the trained networks have outputs that int8 cannot come close to; so
 # none of their layers goes back to float32.
 TRAINED_FOR_OTHER_DATA = ("mobilenet_v2", "minilm", "ppocr_recognizer", "ppocr_detector",
-                          "ppocr_classifier")  # fmt: skip
+                          "ppocr_classifier", "pplcnet_orientation", "yolov8n")  # fmt: skip
 
 
 def _write_short_bert(path: Path) -> None:

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "graph/infer.h"
+#include "runtime/equalize_layers.h"
 
 namespace octet::runtime {
 namespace {
@@ -135,6 +136,9 @@ std::string LeftOutWithoutSamples(const QuantizeReport& report, const QuantizeOp
       (options.smoothing == Smoothing::kAuto &&
        (SmoothsActivations(recipe) || EqualizesChannels(recipe)))) {
     missing.push_back("smoothing (transforms.smooth_quant)");
+  }
+  if (WantsEqualization(options)) {
+    missing.push_back("equalization (transforms.cross_layer_equalization)");
   }
   if (options.bias_correction != QuantizeOptions::BiasCorrection::kOff) {
     missing.push_back("bias correction (transforms.bias_correction)");

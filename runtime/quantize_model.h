@@ -79,6 +79,9 @@ struct QuantizeOptions {
   Smoothing smoothing = Smoothing::kAuto;
   // 0 to 1; none: 0.5 where ranges are taken by token, else chosen for each activation.
   std::optional<double> smoothing_alpha;
+  // Between convolutions (equalize_layers.h): automatic is where weights have one scale in all.
+  enum class Equalization : uint8_t { kAuto, kOn, kOff };
+  Equalization equalization = Equalization::kAuto;
   // Takes the mean error of each layer out of its bias (correct_biases.h). Automatic: where that is
   // measured to bring the outputs nearer to float32.
   enum class BiasCorrection : uint8_t { kAuto, kOn, kOff };
@@ -121,9 +124,10 @@ struct LayerReport {
   double output_sqnr_db = 0;  // this layer's result in the quantized network; 0: not measured
   double alone_sqnr_db = 0;   // network output with only this layer quantized; 0: not measured
   size_t bytes_before = 0;
-  size_t bytes_after = 0;     // as they are stored
-  size_t bytes_resident = 0;  // in memory while they are served, before packing
-  std::string kernel;         // the implementation that serves it
+  size_t bytes_after = 0;               // as they are stored
+  size_t bytes_resident = 0;            // in memory while they are served, before packing
+  std::string kernel;                   // the implementation that serves it
+  std::vector<std::string> transforms;  // of its weights, before: "cross_layer_equalization"
 };
 
 struct QuantizeReport {

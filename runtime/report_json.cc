@@ -272,6 +272,7 @@ void WriteLayer(const QuantizeReport& report, size_t index, JsonWriter& json) {
   json.Set("bytes_before", layer.bytes_before);
   json.Set("bytes_after", layer.bytes_after);
   json.Set("kernel", layer.kernel);
+  json.SetTexts("transforms", layer.transforms);
   const LayerDetails* details = index < report.details.size() ? &report.details[index] : nullptr;
   WriteWeights(layer, details ? &details->weights : nullptr, json);
   if (details && details->activations) {

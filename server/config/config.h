@@ -151,6 +151,7 @@ struct SmoothQuantConfig {
 
 struct TransformsConfig {
   SmoothQuantConfig smooth_quant;
+  Switch cross_layer_equalization = Switch::kAuto;
   Switch bias_correction = Switch::kAuto;
 };
 

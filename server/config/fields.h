@@ -16,6 +16,7 @@ const Fields<ExecutionConfig>& ExecutionFields();
 const Fields<QuantizationConfig>& QuantizationFields();
 const Fields<BitsConfig>& BitsFields();
 const Fields<WeightQuantizationConfig>& WeightQuantizationFields();
+const Fields<TransformsConfig>& TransformsFields();
 const Fields<LogConfig>& LogFields();
 const Fields<ModelConfig>& ModelFields();
 const Fields<Config>& ConfigFields();  // the top level

@@ -43,7 +43,6 @@ const std::vector<std::string>& UnsupportedSettings() {
       "quantization.algorithm_params.least_squares",
       "quantization.algorithm_params.decision_tree",
       "quantization.transforms.fold_batchnorm",
-      "quantization.transforms.cross_layer_equalization",
       "quantization.transforms.attention_matmul",
       "quantization.calibration.source: bn_stats",
       "quantization.calibration.batch",

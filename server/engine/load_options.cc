@@ -182,6 +182,11 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.smoothing = smooth.enabled == Switch::kOn    ? Smoothing::kOn
                       : smooth.enabled == Switch::kOff ? Smoothing::kOff
                                                        : Smoothing::kAuto;
+  using Equalization = runtime::QuantizeOptions::Equalization;
+  const Switch equalization = config.transforms.cross_layer_equalization;
+  options.equalization = equalization == Switch::kOn    ? Equalization::kOn
+                         : equalization == Switch::kOff ? Equalization::kOff
+                                                        : Equalization::kAuto;
   using Correction = runtime::QuantizeOptions::BiasCorrection;
   const Switch correction = config.transforms.bias_correction;
   options.bias_correction = correction == Switch::kOn    ? Correction::kOn

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "graph/infer.h"
 #include "runtime/equalize_layers.h"
+#include "runtime/row_ranges.h"
 
 namespace octet::runtime {
 namespace {
@@ -69,6 +70,7 @@ absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
                       .weight_shape = weight,
                       .macs = ElementCount(output) * (ElementCount(weight) / weight[axis])};
     const LayerRule* rule = list.rules.emplace_back(RuleFor(options.layers, node, weight));
+    if (rule != nullptr) OCTET_RETURN_IF_ERROR(CheckRowRanges(node, *rule));
     LayerMode mode = options.mode;
     if (rule != nullptr && rule->mode) {
       const ResolvedMode resolved = Resolve(*rule->mode, processor);

@@ -23,7 +23,7 @@ struct LayerList {
 };
 
 // `has_samples`: for ranges of activations. Errors are those of shape inference, and
-//   InvalidArgument     with options.strict, a rule that matches no layer
+//   InvalidArgument     with options.strict, a rule that matches no layer; CheckRowRanges()'
 //   FailedPrecondition  a rule asks for ranges from samples, and there are none
 absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
                                      std::span<const Shape> example_shapes,

@@ -26,6 +26,8 @@ struct LayerRule {
   std::optional<bool> per_channel;
   std::optional<std::string> activation_algorithm;
   std::optional<bool> dynamic;
+  std::optional<bool> symmetric;  // as QuantizeOptions::symmetric_activations
+  std::optional<bool> by_token;   // as QuantizeOptions::ranges_by_token; true: not of convolutions
 };
 
 // The first rule that matches; null if none does.

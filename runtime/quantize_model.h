@@ -35,6 +35,12 @@ struct QuantizeOptions {
   std::string weight_algorithm = "least_squares";
   std::vector<std::string> activation_algorithms = {"least_squares", "min_max", "percentile",
                                                     "entropy"};
+  // Zero in the middle of the codes, where values may be negative; of convolutions with ranges
+  // measured at run time it is not.
+  bool symmetric_activations = false;
+  // Of matrix products that measure ranges at run time: one for each token, or for a row of the
+  // batch.
+  bool ranges_by_token = true;
   bool per_channel = true;
   // With per_channel: one scale for a tensor all the same, where a scale per channel would gain
   // less than this many dB.

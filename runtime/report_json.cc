@@ -228,7 +228,8 @@ void WriteActivations(const ActivationDetails& activations, absl::string_view al
   if (const auto& served = activations.served) {
     json.Set("timing", "static");
     json.Set("dtype", absl::AsciiStrToLower(Name(served->dtype)));
-    json.Set("scheme", served->dtype == DataType::kUint8 ? "asymmetric" : "symmetric");
+    const bool centered = served->dtype == DataType::kInt8 || served->affine.zero_point == 128;
+    json.Set("scheme", centered ? "symmetric" : "asymmetric");
     json.Set("granularity", "per_tensor");
     json.Set("algorithm", algorithm);
     json.Set("scale", served->affine.scale);

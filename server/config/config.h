@@ -52,6 +52,8 @@ enum class ErrorCompensation : uint8_t { kAuto, kNone, kGptq };
 enum class WeightExpansion : uint8_t { kLoad, kRun };
 enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
 enum class ActivationTiming : uint8_t { kAuto, kStatic, kDynamic };
+enum class ActivationScheme : uint8_t { kAuto, kSymmetric, kAsymmetric };
+enum class ActivationGranularity : uint8_t { kAuto, kPerTensor, kPerToken };
 enum class CalibrationSource : uint8_t { kAuto, kDataset, kDynamic, kSynthetic, kFile, kTraffic };
 enum class NotANumberPolicy : uint8_t { kError, kZero };
 
@@ -80,7 +82,9 @@ struct WeightQuantizationConfig {
 };
 
 struct ActivationQuantizationConfig {
+  ActivationScheme scheme = ActivationScheme::kAuto;
   std::string algorithm = "auto";  // name of a range estimator, or auto
+  ActivationGranularity granularity = ActivationGranularity::kAuto;
   ActivationTiming timing = ActivationTiming::kAuto;
 };
 
@@ -163,9 +167,11 @@ struct LayerWeightsConfig {
   std::optional<LayerGranularity> granularity;
 };
 
-struct LayerActivationsConfig {
+struct LayerActivationsConfig {  // none is kAuto
+  std::optional<ActivationScheme> scheme;
   std::optional<std::string> algorithm;
-  std::optional<ActivationTiming> timing;  // not kAuto
+  std::optional<ActivationGranularity> granularity;
+  std::optional<ActivationTiming> timing;
 };
 
 struct LayerRule {

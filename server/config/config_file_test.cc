@@ -283,6 +283,25 @@ TEST(ParseConfig, SettingsOfWeightsMustAgree) {
             where + "weights.codebook excludes error_compensation gptq (Q005)");
 }
 
+TEST(ParseConfig, RangesByTokenAreMeasuredWhileServing) {
+  const auto error = [](const std::string& keys) {
+    return ErrorOf(absl::StrCat("quantization: {", keys, "}"));
+  };
+  const std::string needs =
+      "activations.granularity per_token needs activations.timing dynamic (Q007)";
+  const std::string where = "f.yaml:line 1: quantization: ";
+  EXPECT_EQ(error("activations: {granularity: per_token}"), where + needs);
+  EXPECT_EQ(error("activations: {granularity: per_token, timing: dynamic}"), "ok");
+  EXPECT_EQ(error("activations: {granularity: per_tensor, timing: static}"), "ok");
+  EXPECT_EQ(error("layers: [{match: a, activations: {granularity: per_token}}]"),
+            where + "layers: match a: " + needs);
+  EXPECT_EQ(error("activations: {timing: dynamic}, "
+                  "layers: [{match: a, activations: {granularity: per_token}}]"),
+            "ok");
+  EXPECT_EQ(error("layers: [{match: a, activations: {granularity: per_token, timing: dynamic}}]"),
+            "ok");
+}
+
 TEST(ParseConfig, SectionsAndListsMustBeThat) {
   EXPECT_EQ(
       ErrorOf("server: 8001\n"),

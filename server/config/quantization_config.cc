@@ -1,18 +1,11 @@
 // Rows of `quantization`. What a later version adds leaves unsupported.cc and becomes a row here.
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/config/fields.h"
 
 namespace octet::server {
 namespace {
-
-std::vector<std::string> RangeEstimatorsOrAuto() {
-  std::vector<std::string> names = RangeEstimatorNames();
-  names.insert(names.begin(), "auto");
-  return names;
-}
 
 ValueForm<QuantizationMode> Mode() {
   return Choice<QuantizationMode>({{"fp32", QuantizationMode::kFloat32},
@@ -32,38 +25,6 @@ ValueForm<QuantizationMode> LayerMode() {
 ValueForm<LayerGranularity> Granularity() {
   return Choice<LayerGranularity>({{"per_channel", LayerGranularity::kPerChannel},
                                    {"per_tensor", LayerGranularity::kPerTensor}});
-}
-
-const Fields<ActivationQuantizationConfig>& ActivationFields() {
-  static const auto* const kFields = new Fields<ActivationQuantizationConfig>{
-      Value("algorithm", &ActivationQuantizationConfig::algorithm, Word(RangeEstimatorsOrAuto()),
-            "How the range of the activations is chosen; auto takes the one whose outputs are "
-            "measured to be nearest to float32."),
-      Value("timing", &ActivationQuantizationConfig::timing,
-            Choice<ActivationTiming>({{"auto", ActivationTiming::kAuto},
-                                      {"static", ActivationTiming::kStatic},
-                                      {"dynamic", ActivationTiming::kDynamic}}),
-            "Ranges from calibration, or measured per row while serving; auto is static where "
-            "there is calibration data, but for the matrix products of transformers."),
-  };
-  return *kFields;
-}
-
-const Fields<GptqParameters>& GptqFields() {
-  static const auto* const kFields = new Fields<GptqParameters>{
-      Value("damping", &GptqParameters::damping, Real(0, 1),
-            "What is added to the diagonal of the inputs' second moments, as a share of its mean."),
-  };
-  return *kFields;
-}
-
-const Fields<AlgorithmParameters>& AlgorithmParameterFields() {
-  static const auto* const kFields = new Fields<AlgorithmParameters>{
-      Value("percentile", &AlgorithmParameters::percentile, Real(50, 100),
-            "Share of the values, in percent, that the percentile algorithm keeps in range."),
-      Section("gptq", &AlgorithmParameters::gptq, GptqFields(), "Of error compensation."),
-  };
-  return *kFields;
 }
 
 const Fields<CalibrationConfig>& CalibrationFields() {
@@ -219,18 +180,6 @@ const Fields<LayerWeightsConfig>& LayerWeightFields() {
   return *kFields;
 }
 
-const Fields<LayerActivationsConfig>& LayerActivationFields() {
-  static const auto* const kFields = new Fields<LayerActivationsConfig>{
-      Value("algorithm", &LayerActivationsConfig::algorithm, Optional(Word(RangeEstimatorNames())),
-            "As quantization.activations.algorithm, for what the layer reads."),
-      Value("timing", &LayerActivationsConfig::timing,
-            Optional(Choice<ActivationTiming>(
-                {{"static", ActivationTiming::kStatic}, {"dynamic", ActivationTiming::kDynamic}})),
-            "As quantization.activations.timing."),
-  };
-  return *kFields;
-}
-
 // A glob on names; or op:GLOB on operators, with [group=in_channels] or without.
 ValueForm<std::string> LayerMatch() {
   ValueForm<std::string> form =
@@ -266,7 +215,7 @@ const Fields<LayerRule>& LayerFields() {
 std::string CheckLayerRule(const LayerRule& rule) {
   if (rule.match.empty()) return "match is missing";
   const bool sets = rule.mode || rule.weights.algorithm || rule.weights.granularity ||
-                    rule.activations.algorithm || rule.activations.timing;
+                    SetsActivations(rule.activations);
   return sets ? "" : "sets nothing: mode, weights or activations is missing";
 }
 
@@ -293,7 +242,8 @@ const Fields<QuantizationConfig>& QuantizationFields() {
             "transformers are smoothed, and their activations take their ranges token by token."),
       Section("bits", &Q::bits, BitsFields(), "Widths, which follow from the mode."),
       Section("weights", &Q::weights, WeightQuantizationFields(), "How weights become integers."),
-      Section("activations", &Q::activations, ActivationFields(), "How activations become int8."),
+      Section("activations", &Q::activations, ActivationQuantizationFields(),
+              "How activations become int8."),
       Section("algorithm_params", &Q::algorithm_params, AlgorithmParameterFields(),
               "Parameters of the algorithms."),
       Section("calibration", &Q::calibration, CalibrationFields(),
@@ -340,16 +290,8 @@ std::string CheckQuantization(const QuantizationConfig& quantization) {
       quantization.calibration.path.empty()) {
     return "Q009: calibration.source file needs calibration.path, a .qcal file or a folder of them";
   }
-  if (quantization.activations.timing == ActivationTiming::kStatic &&
-      quantization.calibration.source == CalibrationSource::kDynamic) {
-    return "activations.timing static needs data, but calibration.source is dynamic";
-  }
-  for (const LayerRule& rule : quantization.layers) {
-    if (rule.activations.timing == ActivationTiming::kStatic &&
-        quantization.calibration.source == CalibrationSource::kDynamic) {
-      return absl::StrCat("layers: activations.timing static of match ", rule.match,
-                          " needs data, but calibration.source is dynamic");
-    }
+  if (std::string problem = CheckActivationQuantization(quantization); !problem.empty()) {
+    return problem;
   }
   return CheckWeightQuantization(quantization);
 }

@@ -36,8 +36,6 @@ const std::vector<std::string>& UnsupportedSettings() {
   static const auto* const kSettings = new std::vector<std::string>{
       "quantization.weights.weighting",
       "quantization.weights.expand: float",
-      "quantization.activations.scheme",
-      "quantization.activations.granularity",
       "quantization.activations.force",
       "quantization.algorithm_params.histogram_equalization",
       "quantization.algorithm_params.least_squares",

@@ -107,6 +107,12 @@ runtime::LayerRule ToLayerRule(const LayerRule& config) {
   if (config.activations.timing) {
     rule.dynamic = *config.activations.timing == ActivationTiming::kDynamic;
   }
+  if (config.activations.scheme) {
+    rule.symmetric = *config.activations.scheme == ActivationScheme::kSymmetric;
+  }
+  if (config.activations.granularity) {
+    rule.by_token = *config.activations.granularity == ActivationGranularity::kPerToken;
+  }
   return rule;
 }
 
@@ -163,6 +169,8 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.timing = config.activations.timing == ActivationTiming::kStatic    ? Timing::kStatic
                    : config.activations.timing == ActivationTiming::kDynamic ? Timing::kDynamic
                                                                              : Timing::kAuto;
+  options.symmetric_activations = config.activations.scheme == ActivationScheme::kSymmetric;
+  options.ranges_by_token = config.activations.granularity != ActivationGranularity::kPerTensor;
   options.recipe = ToRecipe(config.recipe);
   SetWeights(config, options);
   using Range = runtime::QuantizeOptions::WeightRange;

@@ -26,5 +26,22 @@ TEST(ToLoadOptions, Equalization) {
   EXPECT_EQ(wanted("off"), Equalization::kOff);
 }
 
+TEST(ToLoadOptions, SchemeAndGranularityOfActivations) {
+  runtime::QuantizeOptions options = Options("").quantization;
+  EXPECT_FALSE(options.symmetric_activations);
+  EXPECT_TRUE(options.ranges_by_token);
+  options = Options("activations: {scheme: symmetric, granularity: per_tensor}").quantization;
+  EXPECT_TRUE(options.symmetric_activations);
+  EXPECT_FALSE(options.ranges_by_token);
+  options = Options(
+                "activations: {timing: dynamic, scheme: asymmetric, granularity: per_token}, "
+                "layers: [{match: a, activations: {scheme: symmetric, granularity: per_tensor}}]")
+                .quantization;
+  EXPECT_FALSE(options.symmetric_activations);
+  EXPECT_TRUE(options.ranges_by_token);
+  EXPECT_EQ(options.layers.at(0).symmetric, true);
+  EXPECT_EQ(options.layers.at(0).by_token, false);
+}
+
 }  // namespace
 }  // namespace octet::server

@@ -130,7 +130,7 @@ absl::StatusOr<quant::ValueQuantizer> ActivationRanges::Estimate(const Group& gr
   const bool centered = choice.scheme == SchemeName(true) && values.min() < 0;
   const quant::Grid& grid = centered ? quant::kSymmetricInt8 : quant::kAsymmetricUint8;
   OCTET_ASSIGN_OR_RETURN(const quant::RangeEstimate estimate,
-                         estimator.estimate(values, grid, {.percentile = options_.percentile}));
+                         estimator.estimate(values, grid, options_.estimation));
   quant::Affine affine = quant::AffineFor(estimate.range, grid);
   if (centered) affine.zero_point = kMiddle;
   return quant::ValueQuantizer{DataType::kUint8, quant::ToQuantParams(affine)};

@@ -27,7 +27,7 @@ quant::FourBitOptions ToFourBitOptions(const QuantizeOptions& options) {
                                .one_table = options.four_bits.one_table,
                                .estimator = options.weight_algorithm,
                                .damping = options.damping};
-  result.estimator_options.percentile = options.percentile;
+  result.estimator_options = options.estimation;
   return result;
 }
 
@@ -93,7 +93,7 @@ absl::Status LayerWeights::QuantizeEightBits(const std::vector<Task>& tasks) {
     quant::WeightOptions options{.estimator = options_.weight_algorithm,
                                  .grid = EightBitGrid(options_),
                                  .zero_non_finite = options_.zero_non_finite};
-    options.estimator_options.percentile = options_.percentile;
+    options.estimator_options = options_.estimation;
     const LayerRule* rule = RuleFor(options_.layers, node, weight.shape());
     if (rule != nullptr && rule->weight_algorithm) options.estimator = *rule->weight_algorithm;
     if (rule != nullptr && rule->per_channel) {

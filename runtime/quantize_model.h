@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
+#include "quant/range_estimator.h"
 #include "quant/selection.h"
 #include "runtime/accuracy_guard.h"
 #include "runtime/calibration_data.h"
@@ -63,8 +64,8 @@ struct QuantizeOptions {
   // Weight codes up to 127, or up to 63 where the CPU's 8-bit products saturate.
   enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
   WeightRange weight_range = WeightRange::kAuto;
-  double percentile = 99.99;
-  bool zero_non_finite = false;  // in weights and samples: taken as 0, not refused
+  quant::EstimatorOptions estimation;  // parameters of the algorithms
+  bool zero_non_finite = false;        // in weights and samples: taken as 0, not refused
   // What the user decides for single layers: the first rule that matches wins.
   std::vector<LayerRule> layers;
   bool strict = false;  // a rule that matches no layer is an error

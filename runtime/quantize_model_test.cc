@@ -278,7 +278,7 @@ TEST(QuantizeModel, RangesOfALayerMayBeChosenDifferently) {
   };
   const QuantizedModel before = Quantize(model, Samples(16), options);
   options.layers = {{.match = "middle", .activation_algorithm = "percentile"}};
-  options.percentile = 90;
+  options.estimation.percentile = 90;
   options.on_fail = OnFail::kWarn;
   const QuantizedModel after = Quantize(model, Samples(16), options);
   EXPECT_LT(scale_of(after, "middle"), 0.9f * scale_of(before, "middle"));

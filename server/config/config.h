@@ -92,8 +92,27 @@ struct GptqParameters {
   double damping = 0.01;
 };
 
+struct LeastSquaresParameters {
+  int max_iter = 10;
+  double tolerance = 1e-6;
+};
+
+struct HistogramEqualizationParameters {
+  double gamma = 0;  // up to 1; 0: 1/2 for ranges, 1/3 for codebooks
+  int bins = 0;      // 0: by the number of values
+};
+
+enum class TreeGrowth : uint8_t { kBestFirst, kBalanced };
+
+struct DecisionTreeParameters {
+  TreeGrowth growth = TreeGrowth::kBestFirst;
+};
+
 struct AlgorithmParameters {
   double percentile = 99.99;
+  LeastSquaresParameters least_squares;
+  HistogramEqualizationParameters histogram_equalization;
+  DecisionTreeParameters decision_tree;
   GptqParameters gptq;
 };
 

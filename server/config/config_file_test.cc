@@ -283,6 +283,19 @@ TEST(ParseConfig, SettingsOfWeightsMustAgree) {
             where + "weights.codebook excludes error_compensation gptq (Q005)");
 }
 
+TEST(ParseConfig, ParametersOfAlgorithmsHaveLimits) {
+  const auto error = [](const std::string& keys) {
+    return ErrorOf(absl::StrCat("quantization: {algorithm_params: {", keys, "}}"));
+  };
+  EXPECT_EQ(error("histogram_equalization: {gamma: 1, bins: 65536}"), "ok");
+  EXPECT_EQ(error("histogram_equalization: {gamma: auto, bins: auto}"), "ok");
+  EXPECT_THAT(error("histogram_equalization: {gamma: 1.5}"),
+              HasSubstr("gamma: must be a number above 0 up to 1, or auto, not '1.5'"));
+  EXPECT_THAT(error("histogram_equalization: {bins: -1}"), HasSubstr("bins: must be an integer"));
+  EXPECT_THAT(error("percentile: 50000"), HasSubstr("percentile: must be a number from 50 to 100"));
+  EXPECT_THAT(error("decision_tree: {growth: best}"), HasSubstr("growth: must be one of"));
+}
+
 TEST(ParseConfig, RangesByTokenAreMeasuredWhileServing) {
   const auto error = [](const std::string& keys) {
     return ErrorOf(absl::StrCat("quantization: {", keys, "}"));

@@ -128,6 +128,19 @@ runtime::Fallback ToFallback(FloatFallback fallback) {
   return runtime::Fallback::kAuto;
 }
 
+quant::EstimatorOptions ToEstimatorOptions(const AlgorithmParameters& config) {
+  quant::EstimatorOptions options{
+      .percentile = config.percentile,
+      .max_iterations = config.least_squares.max_iter,
+      .tolerance = config.least_squares.tolerance,
+      .bins = static_cast<size_t>(config.histogram_equalization.bins),
+      .balanced_tree = config.decision_tree.growth == TreeGrowth::kBalanced};
+  if (config.histogram_equalization.gamma > 0) {
+    options.gamma = options.codebook_gamma = config.histogram_equalization.gamma;
+  }
+  return options;
+}
+
 // Threads for the weights; more than a few would be felt by what is served meanwhile.
 constexpr int kMostThreads = 4;
 
@@ -177,7 +190,7 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.weight_range = config.weights.range == WeightRange::kFull      ? Range::kFull
                          : config.weights.range == WeightRange::kReduced ? Range::kReduced
                                                                          : Range::kAuto;
-  options.percentile = config.algorithm_params.percentile;
+  options.estimation = ToEstimatorOptions(config.algorithm_params);
   options.zero_non_finite = config.on_nan == NotANumberPolicy::kZero;
   options.accuracy = ToTarget(config.accuracy);
   options.target_is_set = config.accuracy.target.value || config.accuracy.target.max_drop;

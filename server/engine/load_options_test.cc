@@ -43,5 +43,28 @@ TEST(ToLoadOptions, SchemeAndGranularityOfActivations) {
   EXPECT_EQ(options.layers.at(0).by_token, false);
 }
 
+TEST(ToLoadOptions, ParametersOfAlgorithms) {
+  const quant::EstimatorOptions automatic = Options("").quantization.estimation;
+  const quant::EstimatorOptions defaults;
+  EXPECT_EQ(automatic.max_iterations, defaults.max_iterations);
+  EXPECT_EQ(automatic.tolerance, defaults.tolerance);
+  EXPECT_EQ(automatic.gamma, defaults.gamma);
+  EXPECT_EQ(automatic.codebook_gamma, defaults.codebook_gamma);
+  EXPECT_EQ(automatic.bins, 0u);
+  EXPECT_FALSE(automatic.balanced_tree);
+  const quant::EstimatorOptions set =
+      Options(
+          "algorithm_params: {percentile: 99, least_squares: {max_iter: 3, tolerance: 0.1}, "
+          "histogram_equalization: {gamma: 0.75, bins: 64}, decision_tree: {growth: balanced}}")
+          .quantization.estimation;
+  EXPECT_EQ(set.percentile, 99);
+  EXPECT_EQ(set.max_iterations, 3);
+  EXPECT_EQ(set.tolerance, 0.1);
+  EXPECT_EQ(set.gamma, 0.75);
+  EXPECT_EQ(set.codebook_gamma, 0.75);
+  EXPECT_EQ(set.bins, 64u);
+  EXPECT_TRUE(set.balanced_tree);
+}
+
 }  // namespace
 }  // namespace octet::server

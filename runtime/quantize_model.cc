@@ -15,6 +15,7 @@
 #include "runtime/held_out.h"
 #include "runtime/layer_list.h"
 #include "runtime/layer_weights.h"
+#include "runtime/local_noise.h"
 #include "runtime/precision_search.h"
 #include "runtime/row_ranges.h"
 #include "runtime/verdict.h"
@@ -215,11 +216,18 @@ class ModelQuantizer {
       OCTET_ASSIGN_OR_RETURN(accuracy.values, measure(Precisions(), SIZE_MAX));
     }
     if (!MayMove()) return absl::OkStatus();
-    const SearchOptions search{.target = options_.accuracy,
-                               .target_is_set = options_.target_is_set,
-                               .max_float_fraction = options_.max_float_fraction,
-                               .seconds = options_.search_seconds,
-                               .progress = options_.progress};
+    SearchOptions search{.target = options_.accuracy,
+                         .target_is_set = options_.target_is_set,
+                         .max_float_fraction = options_.max_float_fraction,
+                         .seconds = options_.search_seconds,
+                         .progress = options_.progress};
+    if (options_.policy == QuantizeOptions::Policy::kLocal) {
+      const Samples all(measuring_.samples);
+      OCTET_ASSIGN_OR_RETURN(
+          search.layer_noise,
+          LocalNoise(graph_, layers_, Precisions(), weights_, report_.activation_algorithm, ranges_,
+                     all.first(std::min(kLayerSamples, all.size()))));
+    }
     OCTET_ASSIGN_OR_RETURN(const SearchResult found,
                            SearchPrecisions(SearchLayers(), accuracy.values, search, measure));
     accuracy.values = found.values;
@@ -242,6 +250,7 @@ class ModelQuantizer {
 
   // Whether layers are given more precision for the target.
   bool MayMove() const {
+    if (options_.policy == QuantizeOptions::Policy::kOff) return false;
     if (options_.on_fail != OnFail::kMixed) return options_.on_fail != OnFail::kWarn;
     return options_.target_is_set || !AnyFourBits(report_.layers);
   }

@@ -79,6 +79,10 @@ struct QuantizeOptions {
   OnFail on_fail = OnFail::kMixed;
   double max_float_fraction = 0.35;
   Fallback fallback = Fallback::kAuto;
+  // Which layers move: those that, quantized alone, cost the network's outputs most; or cost their
+  // own results most, which one run tells of all; or none.
+  enum class Policy : uint8_t { kOutput, kLocal, kOff };
+  Policy policy = Policy::kOutput;
   double search_seconds = 120;   // time budget of the search
   double held_out_share = 0.25;  // of the samples, for measuring rather than calibrating
   // Smoothing of matrix products' inputs (smooth_activations.h): automatic is for transformers.

@@ -27,6 +27,9 @@ std::string WhyMissed(const QuantizeOptions& options, bool may_move) {
   if (options.on_fail == OnFail::kWarn) {
     return "no layer was given more precision (on_fail: warn)";
   }
+  if (options.policy == QuantizeOptions::Policy::kOff) {
+    return "no layer was given more precision (mixed_precision.policy: off)";
+  }
   if (!may_move) return "no layer was given more precision (int4 and a default target)";
   return absl::StrCat("the best with the layers that may leave ", Name(options.mode));
 }

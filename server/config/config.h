@@ -159,7 +159,10 @@ struct BudgetConfig {
 
 enum class FloatFallback : uint8_t { kAuto, kBFloat16, kFloat32 };
 
+enum class SensitivityPolicy : uint8_t { kOutput, kLocal, kOff };
+
 struct MixedPrecisionConfig {
+  SensitivityPolicy policy = SensitivityPolicy::kOutput;
   FloatFallback fallback = FloatFallback::kAuto;
   double max_float_fraction = 0.35;  // share of the multiply-accumulates, 0 to 1
 };

@@ -99,6 +99,13 @@ const Fields<AccuracyConfig>& AccuracyFields() {
 
 const Fields<MixedPrecisionConfig>& MixedPrecisionFields() {
   static const auto* const kFields = new Fields<MixedPrecisionConfig>{
+      Value("policy", &MixedPrecisionConfig::policy,
+            Choice<SensitivityPolicy>({{"output", SensitivityPolicy::kOutput},
+                                       {"local", SensitivityPolicy::kLocal},
+                                       {"off", SensitivityPolicy::kOff}}),
+            "Which layers get more precision where the target is missed: those that, quantized "
+            "alone, harm the network's outputs most (output); their own results most, which one "
+            "run tells of all layers (local); or none (off)."),
       Value("fallback", &MixedPrecisionConfig::fallback,
             Choice<FloatFallback>({{"auto", FloatFallback::kAuto},
                                    {"bf16", FloatFallback::kBFloat16},

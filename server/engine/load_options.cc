@@ -214,6 +214,11 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
                             : correction == Switch::kOff ? Correction::kOff
                                                          : Correction::kAuto;
   if (smooth.alpha > 0) options.smoothing_alpha = smooth.alpha;
+  using Policy = runtime::QuantizeOptions::Policy;
+  const SensitivityPolicy policy = config.mixed_precision.policy;
+  options.policy = policy == SensitivityPolicy::kLocal ? Policy::kLocal
+                   : policy == SensitivityPolicy::kOff ? Policy::kOff
+                                                       : Policy::kOutput;
   options.fallback = ToFallback(config.mixed_precision.fallback);
   options.strict = config.strict;
   for (const LayerRule& rule : config.layers) options.layers.push_back(ToLayerRule(rule));

@@ -66,5 +66,16 @@ TEST(ToLoadOptions, ParametersOfAlgorithms) {
   EXPECT_TRUE(set.balanced_tree);
 }
 
+TEST(ToLoadOptions, PolicyOfMixedPrecision) {
+  using Policy = runtime::QuantizeOptions::Policy;
+  const auto policy = [](const std::string& value) {
+    return Options(absl::StrCat("mixed_precision: {policy: ", value, "}")).quantization.policy;
+  };
+  EXPECT_EQ(Options("").quantization.policy, Policy::kOutput);
+  EXPECT_EQ(policy("output"), Policy::kOutput);
+  EXPECT_EQ(policy("local"), Policy::kLocal);
+  EXPECT_EQ(policy("off"), Policy::kOff);
+}
+
 }  // namespace
 }  // namespace octet::server

@@ -1,6 +1,7 @@
 #include "runtime/layer_list.h"
 
 #include <algorithm>
+#include <array>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -31,6 +32,32 @@ absl::Status StaticWithoutSamples(const graph::Node& node, const LayerRule& rule
                    "' asks for static ranges, and there are no calibration samples"));
 }
 
+// Q012: algorithms that cut off outliers are no good for the activations of transformers.
+absl::Status CheckClipping(const std::string& algorithm, bool force, absl::string_view where) {
+  static constexpr std::array<absl::string_view, 3> kClipping = {"percentile", "entropy",
+                                                                 "histogram_equalization"};
+  if (force || std::find(kClipping.begin(), kClipping.end(), algorithm) == kClipping.end()) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "Q012: ", where, "activations.algorithm ", algorithm,
+      " clips outliers, which transformers need; set force: true beside it to take it all the "
+      "same"));
+}
+
+absl::Status CheckClipping(const QuantizeOptions& options, Recipe recipe) {
+  if (recipe != Recipe::kTransformer) return absl::OkStatus();
+  for (const LayerRule& rule : options.layers) {
+    if (!rule.activation_algorithm) continue;
+    OCTET_RETURN_IF_ERROR(
+        CheckClipping(*rule.activation_algorithm, rule.force_clipping,
+                      absl::StrCat("quantization.layers: match '", rule.match, "': ")));
+  }
+  // Several are the automatic ones, among which the measured outputs decide.
+  if (options.activation_algorithms.size() != 1) return absl::OkStatus();
+  return CheckClipping(options.activation_algorithms[0], options.force_clipping, "quantization.");
+}
+
 }  // namespace
 
 bool TakesRangesByToken(const QuantizeOptions& options, Recipe recipe) {
@@ -56,6 +83,7 @@ absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
                                      std::span<const Shape> example_shapes,
                                      const QuantizeOptions& options, Recipe recipe,
                                      bool has_samples) {
+  if (IsInteger(options.mode)) OCTET_RETURN_IF_ERROR(CheckClipping(options, recipe));
   LayerList list;
   OCTET_ASSIGN_OR_RETURN(list.nodes, quant::QuantizableLayers(graph));
   OCTET_ASSIGN_OR_RETURN(const graph::Inference inference, graph::Infer(graph, example_shapes));

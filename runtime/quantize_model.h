@@ -36,6 +36,8 @@ struct QuantizeOptions {
   std::string weight_algorithm = "least_squares";
   std::vector<std::string> activation_algorithms = {"least_squares", "min_max", "percentile",
                                                     "entropy"};
+  // Where one algorithm is asked for that clips: also in transformers, which need their outliers.
+  bool force_clipping = false;
   // Zero in the middle of the codes, where values may be negative; of convolutions with ranges
   // measured at run time it is not.
   bool symmetric_activations = false;

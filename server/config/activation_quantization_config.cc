@@ -37,6 +37,9 @@ const Fields<ActivationQuantizationConfig>& ActivationQuantizationFields() {
       Value("algorithm", &A::algorithm, Word(RangeEstimatorsOrAuto()),
             "How the range of the activations is chosen; auto takes the one whose outputs are "
             "measured to be nearest to float32."),
+      Value("force", &A::force, Boolean(),
+            "Takes an algorithm that clips (percentile, entropy, histogram_equalization) for "
+            "transformers too, which lose much by it and refuse it otherwise (Q012)."),
       Value("granularity", &A::granularity,
             Choice<Granularity>({{"auto", Granularity::kAuto},
                                  {"per_tensor", Granularity::kPerTensor},
@@ -64,6 +67,8 @@ const Fields<LayerActivationsConfig>& LayerActivationFields() {
             "As quantization.activations.scheme, for what the layer reads."),
       Value("algorithm", &A::algorithm, Optional(Word(RangeEstimatorNames())),
             "As quantization.activations.algorithm, for what the layer reads."),
+      Value("force", &A::force, Optional(Boolean()),
+            "As quantization.activations.force, of the algorithm beside it."),
       Value("granularity", &A::granularity,
             Optional(Choice<Granularity>(
                 {{"per_tensor", Granularity::kPerTensor}, {"per_token", Granularity::kPerToken}})),
@@ -76,8 +81,8 @@ const Fields<LayerActivationsConfig>& LayerActivationFields() {
 }
 
 bool SetsActivations(const LayerActivationsConfig& activations) {
-  return activations.scheme || activations.algorithm || activations.granularity ||
-         activations.timing;
+  return activations.scheme || activations.algorithm || activations.force ||
+         activations.granularity || activations.timing;
 }
 
 std::string CheckActivationQuantization(const QuantizationConfig& quantization) {

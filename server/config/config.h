@@ -84,6 +84,7 @@ struct WeightQuantizationConfig {
 struct ActivationQuantizationConfig {
   ActivationScheme scheme = ActivationScheme::kAuto;
   std::string algorithm = "auto";  // name of a range estimator, or auto
+  bool force = false;
   ActivationGranularity granularity = ActivationGranularity::kAuto;
   ActivationTiming timing = ActivationTiming::kAuto;
 };
@@ -192,6 +193,7 @@ struct LayerWeightsConfig {
 struct LayerActivationsConfig {  // none is kAuto
   std::optional<ActivationScheme> scheme;
   std::optional<std::string> algorithm;
+  std::optional<bool> force;
   std::optional<ActivationGranularity> granularity;
   std::optional<ActivationTiming> timing;
 };

@@ -107,6 +107,7 @@ runtime::LayerRule ToLayerRule(const LayerRule& config) {
   if (config.activations.timing) {
     rule.dynamic = *config.activations.timing == ActivationTiming::kDynamic;
   }
+  rule.force_clipping = config.activations.force.value_or(false);
   if (config.activations.scheme) {
     rule.symmetric = *config.activations.scheme == ActivationScheme::kSymmetric;
   }
@@ -182,6 +183,7 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.timing = config.activations.timing == ActivationTiming::kStatic    ? Timing::kStatic
                    : config.activations.timing == ActivationTiming::kDynamic ? Timing::kDynamic
                                                                              : Timing::kAuto;
+  options.force_clipping = config.activations.force;
   options.symmetric_activations = config.activations.scheme == ActivationScheme::kSymmetric;
   options.ranges_by_token = config.activations.granularity != ActivationGranularity::kPerTensor;
   options.recipe = ToRecipe(config.recipe);

@@ -66,6 +66,18 @@ TEST(ToLoadOptions, ParametersOfAlgorithms) {
   EXPECT_TRUE(set.balanced_tree);
 }
 
+TEST(ToLoadOptions, ForceOfActivations) {
+  EXPECT_FALSE(Options("").quantization.force_clipping);
+  const runtime::QuantizeOptions options =
+      Options(
+          "activations: {force: true}, layers: [{match: a, activations: {force: true}}, "
+          "{match: b, activations: {algorithm: entropy}}]")
+          .quantization;
+  EXPECT_TRUE(options.force_clipping);
+  EXPECT_TRUE(options.layers.at(0).force_clipping);
+  EXPECT_FALSE(options.layers.at(1).force_clipping);
+}
+
 TEST(ToLoadOptions, PolicyOfMixedPrecision) {
   using Policy = runtime::QuantizeOptions::Policy;
   const auto policy = [](const std::string& value) {

@@ -60,7 +60,9 @@ absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path,
                          .warnings = std::move(model.warnings)};
   prepared.files = std::move(files);
   prepared.float32_weight_bytes = FloatWeightBytes(prepared.graph);
-  OCTET_RETURN_IF_ERROR(graph::RunPasses(prepared.graph, graph::FloatPipeline()).status());
+  const std::vector<graph::Pass> passes =
+      graph::FloatPipeline({.strip_quantization = options.strip_quantization});
+  OCTET_RETURN_IF_ERROR(graph::RunPasses(prepared.graph, passes).status());
   for (const graph::Input& input : prepared.graph.inputs()) {
     const graph::Value& value = prepared.graph.value(input.value);
     prepared.inputs.push_back({value.name, input.border_type, value.type.shape});

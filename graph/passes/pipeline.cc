@@ -1,6 +1,7 @@
 // The order of the passes. Order is meaning, so it is written by hand, each with its reason.
 
 #include <array>
+#include <vector>
 
 #include "graph/pass.h"
 #include "graph/passes/passes.h"
@@ -46,6 +47,19 @@ std::span<const Pass> FloatPipeline() {
       {"absorb_quantization", AbsorbQuantization},
   });
   return kPasses;
+}
+
+std::vector<Pass> FloatPipeline(const PipelineOptions& options) {
+  std::vector<Pass> passes;
+  for (const Pass& pass : FloatPipeline()) {
+    if (pass.run == FoldBatchNorm && !options.fold_batch_norm) continue;
+    // While weights are codes behind a node, which folding makes floats of.
+    if (pass.run == ReadQuantizedWeights && options.strip_quantization) {
+      passes.push_back({"strip_quantization", StripQuantization});
+    }
+    passes.push_back(pass);
+  }
+  return passes;
 }
 
 }  // namespace octet::graph

@@ -228,6 +228,7 @@ struct QuantizationConfig {
   ShadowConfig shadow;
   ReportConfig report;
   NotANumberPolicy on_nan = NotANumberPolicy::kError;
+  bool override_embedded = false;
   bool strict = false;
   std::vector<LayerRule> layers;  // the first rule that matches wins
 };

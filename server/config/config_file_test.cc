@@ -330,11 +330,11 @@ TEST(ParseConfig, SectionsAndListsMustBeThat) {
 }
 
 TEST(ParseConfig, WhatIsPlannedIsRefusedAsSuch) {
-  EXPECT_EQ(ErrorOf("quantization:\n  override_embedded: true\n"),
-            "f.yaml:line 2: quantization.override_embedded: not supported in this version");
-  EXPECT_EQ(
-      ErrorOf("models:\n- name: a\n  quantization: {weights: {weighting: auto}}\n"),
-      "f.yaml:line 3: models[0].quantization.weights.weighting: not supported in this version");
+  EXPECT_EQ(ErrorOf("quantization:\n  calibration: {preprocessing: {}}\n"),
+            "f.yaml:line 2: quantization.calibration.preprocessing: not supported in this version");
+  EXPECT_EQ(ErrorOf("models:\n- name: a\n  quantization: {transforms: {attention_matmul: auto}}\n"),
+            "f.yaml:line 3: models[0].quantization.transforms.attention_matmul: not supported in "
+            "this version");
   EXPECT_EQ(ErrorOf("quantization: {weights: {expand: float}}\n"),
             "f.yaml:line 1: quantization.weights.expand: 'float' is not supported in this version; "
             "must be one of load, run");

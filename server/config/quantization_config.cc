@@ -273,6 +273,10 @@ const Fields<QuantizationConfig>& QuantizationFields() {
                 {{"error", NotANumberPolicy::kError}, {"zero", NotANumberPolicy::kZero}}),
             "What to do about weights and samples that are not finite: refuse them, or take them "
             "as 0."),
+      Value("override_embedded", &Q::override_embedded, Boolean(),
+            "Whether a model that comes quantized (QuantizeLinear, QLinearConv, MatMulInteger and "
+            "the like) loses its quantizers, weights becoming floats again, and is then what mode "
+            "says; else its own are used as they are."),
       Value("strict", &Q::strict, Boolean(),
             "Whether a rule of `layers` that matches no layer is an error, rather than a warning."),
       List("layers", &Q::layers, LayerFields(),

@@ -44,7 +44,6 @@ const std::vector<std::string>& UnsupportedSettings() {
       "quantization.accuracy.metric: f1",
       "quantization.accuracy.metric: custom:*",
       "quantization.budget.memory_mb",
-      "quantization.override_embedded",
       "quantization.report.formats",
       "quantization.report.per_layer",
   };

@@ -276,6 +276,7 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
           .seed = static_cast<uint64_t>(quantization.calibration.seed),
           .allow_noise = quantization.calibration.allow_unsafe,
           .validation_path = quantization.accuracy.validation,
+          .strip_quantization = quantization.override_embedded,
           .quantization = ToQuantizeOptions(quantization)};
 }
 

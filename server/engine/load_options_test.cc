@@ -78,6 +78,11 @@ TEST(ToLoadOptions, ForceOfActivations) {
   EXPECT_FALSE(options.layers.at(1).force_clipping);
 }
 
+TEST(ToLoadOptions, OverrideEmbedded) {
+  EXPECT_FALSE(Options("").strip_quantization);
+  EXPECT_TRUE(Options("override_embedded: true").strip_quantization);
+}
+
 TEST(ToLoadOptions, PolicyOfMixedPrecision) {
   using Policy = runtime::QuantizeOptions::Policy;
   const auto policy = [](const std::string& value) {

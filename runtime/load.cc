@@ -61,7 +61,8 @@ absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path,
   prepared.files = std::move(files);
   prepared.float32_weight_bytes = FloatWeightBytes(prepared.graph);
   const std::vector<graph::Pass> passes =
-      graph::FloatPipeline({.strip_quantization = options.strip_quantization});
+      graph::FloatPipeline({.strip_quantization = options.strip_quantization,
+                            .fold_batch_norm = options.fold_batch_norm});
   OCTET_RETURN_IF_ERROR(graph::RunPasses(prepared.graph, passes).status());
   for (const graph::Input& input : prepared.graph.inputs()) {
     const graph::Value& value = prepared.graph.value(input.value);

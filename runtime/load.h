@@ -65,6 +65,7 @@ struct LoadOptions {
   std::string validation_path;
   // Quantizers that the model brings are taken out of it (graph/pass.h).
   bool strip_quantization = false;
+  bool fold_batch_norm = true;   // into the weights before it
   QuantizeOptions quantization;  // its mode is set from that above
   // Proves the int8 kernels on this processor (self_check.h); layers whose kernels are wrong are
   // quantized again as float32, with a warning that begins with `kernel_mismatch`.

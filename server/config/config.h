@@ -178,6 +178,7 @@ struct SmoothQuantConfig {
 
 struct TransformsConfig {
   SmoothQuantConfig smooth_quant;
+  bool fold_batchnorm = true;
   Switch cross_layer_equalization = Switch::kAuto;
   Switch bias_correction = Switch::kAuto;
 };

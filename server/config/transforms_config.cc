@@ -27,6 +27,9 @@ const Fields<TransformsConfig>& TransformsFields() {
   static const auto* const kFields = new Fields<TransformsConfig>{
       Section("smooth_quant", &TransformsConfig::smooth_quant, SmoothQuantFields(),
               "Channels with outliers are divided, the weights that read them multiplied."),
+      Value("fold_batchnorm", &TransformsConfig::fold_batchnorm, Boolean(),
+            "BatchNormalization behind a convolution or matrix product becomes part of its weights "
+            "and bias, in float32 models too; without, it is a step of its own, in float."),
       Value("cross_layer_equalization", &TransformsConfig::cross_layer_equalization, AutoOnOff(),
             "Gives the channels between two convolutions like ranges, where a ReLU, a PReLU, "
             "pooling or nothing is between them; auto does so with weights.granularity per_tensor, "

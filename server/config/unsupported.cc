@@ -36,7 +36,6 @@ const std::vector<std::string>& UnsupportedSettings() {
   static const auto* const kSettings = new std::vector<std::string>{
       "quantization.weights.weighting",
       "quantization.weights.expand: float",
-      "quantization.transforms.fold_batchnorm",
       "quantization.transforms.attention_matmul",
       "quantization.calibration.source: bn_stats",
       "quantization.calibration.batch",

@@ -277,6 +277,7 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
           .allow_noise = quantization.calibration.allow_unsafe,
           .validation_path = quantization.accuracy.validation,
           .strip_quantization = quantization.override_embedded,
+          .fold_batch_norm = quantization.transforms.fold_batchnorm,
           .quantization = ToQuantizeOptions(quantization)};
 }
 

@@ -78,6 +78,11 @@ TEST(ToLoadOptions, ForceOfActivations) {
   EXPECT_FALSE(options.layers.at(1).force_clipping);
 }
 
+TEST(ToLoadOptions, FoldBatchNorm) {
+  EXPECT_TRUE(Options("").fold_batch_norm);
+  EXPECT_FALSE(Options("transforms: {fold_batchnorm: false}").fold_batch_norm);
+}
+
 TEST(ToLoadOptions, OverrideEmbedded) {
   EXPECT_FALSE(Options("").strip_quantization);
   EXPECT_TRUE(Options("override_embedded: true").strip_quantization);

@@ -302,7 +302,8 @@ std::string ReportJson(const QuantizeReport& report, const ReportContext& contex
   WriteAccuracy(report.accuracy, json);
   if (!report.details.empty()) WriteAlgorithms(report, json);
   json.BeginArray("layers");
-  for (size_t i = 0; i < report.layers.size(); ++i) WriteLayer(report, i, json);
+  const size_t layers = context.per_layer ? report.layers.size() : 0;
+  for (size_t i = 0; i < layers; ++i) WriteLayer(report, i, json);
   json.EndArray();
   json.SetTexts("warnings", report.warnings);
   if (!context.configuration.empty()) json.Set("configuration", context.configuration);

@@ -150,6 +150,8 @@ struct ShadowConfig {
 
 struct ReportConfig {
   std::string path;  // empty: none is written
+  std::vector<std::string> formats = {"text", "json", "html"};
+  bool per_layer = true;
   bool histograms = false;
 };
 

@@ -283,6 +283,17 @@ TEST(ParseConfig, SettingsOfWeightsMustAgree) {
             where + "weights.codebook excludes error_compensation gptq (Q005)");
 }
 
+TEST(ParseConfig, FormatsOfReportsAreAList) {
+  const auto error = [](const std::string& value) {
+    return ErrorOf(absl::StrCat("quantization: {report: {formats: ", value, "}}"));
+  };
+  EXPECT_EQ(error("[json, html]"), "ok");
+  for (const char* value : {"json", "[]", "[json, json]", "[pdf]", "[[json]]"}) {
+    EXPECT_THAT(error(value), HasSubstr("must be a list of one or more of text, json, html"))
+        << value;
+  }
+}
+
 TEST(ParseConfig, ParametersOfAlgorithmsHaveLimits) {
   const auto error = [](const std::string& keys) {
     return ErrorOf(absl::StrCat("quantization: {algorithm_params: {", keys, "}}"));

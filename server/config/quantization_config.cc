@@ -145,6 +145,11 @@ const Fields<ReportConfig>& ReportFields() {
       Value("path", &ReportConfig::path, Path("the path of a folder"),
             "Folder in which NAME/VERSION/report.txt, .json and .html are written whenever a model "
             "is quantized; none: no report is written."),
+      Value("formats", &ReportConfig::formats, Words({"text", "json", "html"}),
+            "Which of report.txt, report.json and report.html, the page for the browser, are "
+            "written."),
+      Value("per_layer", &ReportConfig::per_layer, Boolean(),
+            "With what has become of each layer, beside the totals."),
       Value("histograms", &ReportConfig::histograms, Boolean(),
             "With what each layer reads and how every algorithm would have quantized it. Takes "
             "longer than quantizing; a start from a .qpack file has none."),

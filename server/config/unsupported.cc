@@ -43,8 +43,6 @@ const std::vector<std::string>& UnsupportedSettings() {
       "quantization.accuracy.metric: f1",
       "quantization.accuracy.metric: custom:*",
       "quantization.budget.memory_mb",
-      "quantization.report.formats",
-      "quantization.report.per_layer",
   };
   return *kSettings;
 }

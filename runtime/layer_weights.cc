@@ -129,10 +129,12 @@ absl::Status LayerWeights::RoundWithFeedback(const std::vector<Task>& tasks,
   if (options_.progress && !layers.empty()) {
     options_.progress("observe layers", absl::StrCat(layers.size(), " layers, for their rounding"));
   }
-  return CompensateRounding(
-      graph_, layers,
-      {.grid = EightBitGrid(options_), .damping = options_.damping, .threads = options_.threads},
-      samples_, *floats_);
+  return CompensateRounding(graph_, layers,
+                            {.grid = EightBitGrid(options_),
+                             .damping = options_.damping,
+                             .threads = options_.threads,
+                             .hessian_bytes = hessian_bytes_},
+                            samples_, *floats_);
 }
 
 bool LayerWeights::WantsFeedback() const {
@@ -152,7 +154,12 @@ std::vector<RowInput> LayerWeights::InputsOf(const Task& task) const {
     if (!input) return {};
     inputs = Union(std::move(inputs), {*input});
   }
+  if (ExceedsBudget(inputs)) return {};
   return inputs;
+}
+
+bool LayerWeights::ExceedsBudget(std::span<const RowInput> inputs) const {
+  return options_.memory_bytes > 0 && HessianBytes(inputs) > hessian_bytes_;
 }
 
 // In groups whose Hessians fit the memory; each costs a run of the network per sample.
@@ -164,7 +171,7 @@ absl::Status LayerWeights::QuantizeFourBits(const std::vector<Task>& tasks) {
     for (; end < tasks.size(); ++end) {
       std::vector<RowInput> more = inputs;
       if (WantsGptq()) more = Union(std::move(more), InputsOf(tasks[end]));
-      if (end > begin && HessianBytes(more) > kMostHessianBytes) break;
+      if (end > begin && HessianBytes(more) > hessian_bytes_) break;
       inputs = std::move(more);
     }
     OCTET_RETURN_IF_ERROR(QuantizeFourBits(std::span(tasks).subspan(begin, end - begin), inputs));
@@ -267,7 +274,12 @@ void LayerWeights::Describe(NodeId layer, Precision precision, LayerReport& repo
                       .format = found.format,
                       .algorithm = codebook.empty() ? options_.weight_algorithm : codebook,
                       .gptq = found.gptq};
-    if (WantsGptq() && !found.gptq) report.weights.note = "without GPTQ: not a matrix product";
+    if (WantsGptq() && !found.gptq) {
+      const std::optional<RowInput> input = ProductInputOf(graph_, layer);
+      const bool large = input && ExceedsBudget({&*input, 1});
+      report.weights.note = absl::StrCat(
+          "without GPTQ: ", large ? "beyond budget.memory_mb" : "not a matrix product");
+    }
     report.weights.expand = found.packed ? "run" : "load";
     if (options_.four_bits.expand_at_run && !found.packed) {
       report.weights.note =

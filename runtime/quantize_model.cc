@@ -16,6 +16,7 @@
 #include "runtime/layer_list.h"
 #include "runtime/layer_weights.h"
 #include "runtime/local_noise.h"
+#include "runtime/memory_budget.h"
 #include "runtime/precision_search.h"
 #include "runtime/row_ranges.h"
 #include "runtime/verdict.h"
@@ -86,7 +87,9 @@ class ModelQuantizer {
   }
 
   absl::Status QuantizeWeights() {
-    weights_.CalibrateWith(calibrating_, float_weights_);
+    OCTET_ASSIGN_OR_RETURN(const int64_t hessian_bytes,
+                           BytesForHessians(options_, graph_, data_, validation_));
+    weights_.CalibrateWith(calibrating_, float_weights_, hessian_bytes);
     std::vector<Precision> wanted = options_.decided ? options_.decided->precisions : Precisions();
     if (!options_.decided && AnyInt8(wanted)) {
       // Of layers that stay in float32 too, for the report to say what 8 bits would be.

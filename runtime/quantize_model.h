@@ -85,6 +85,7 @@ struct QuantizeOptions {
   // own results most, which one run tells of all; or none.
   enum class Policy : uint8_t { kOutput, kLocal, kOff };
   Policy policy = Policy::kOutput;
+  int64_t memory_bytes = 0;      // memory budget (memory_budget.h); 0: none
   double search_seconds = 120;   // time budget of the search
   double held_out_share = 0.25;  // of the samples, for measuring rather than calibrating
   // Smoothing of matrix products' inputs (smooth_activations.h): automatic is for transformers.

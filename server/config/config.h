@@ -157,7 +157,8 @@ struct ReportConfig {
 
 struct BudgetConfig {
   double seconds = 120;
-  int threads = 0;  // 0: chosen for this machine
+  int threads = 0;    // 0: chosen for this machine
+  int memory_mb = 0;  // 0: no limit
 };
 
 enum class FloatFallback : uint8_t { kAuto, kBFloat16, kFloat32 };

@@ -127,6 +127,12 @@ const Fields<BudgetConfig>& BudgetFields() {
             "taken. 0: no search."),
       Value("threads", &BudgetConfig::threads, IntegerOrAuto<int>(1024),
             "Threads that quantize weights; auto: one per core, at most 4."),
+      Value(
+          "memory_mb", &BudgetConfig::memory_mb, IntegerOrAuto<int>(1 << 24),
+          "What quantizing a model may hold in MiB: float weights, integers made of them, samples "
+          "and statistics of what layers read, but not the activations of running it. Layers "
+          "whose statistics do not fit are rounded without error compensation; a model whose "
+          "weights and samples do not is not loaded. auto: no limit, 256 MiB of statistics."),
   };
   return *kFields;
 }

@@ -199,6 +199,7 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.estimated = config.calibration.source == CalibrationSource::kSynthetic;
   options.on_fail = ToOnFail(config.accuracy.on_fail);
   options.search_seconds = config.budget.seconds;
+  options.memory_bytes = int64_t{config.budget.memory_mb} << 20;
   options.max_float_fraction = config.mixed_precision.max_float_fraction;
   using Smoothing = runtime::QuantizeOptions::Smoothing;
   const SmoothQuantConfig& smooth = config.transforms.smooth_quant;

@@ -78,6 +78,11 @@ TEST(ToLoadOptions, ForceOfActivations) {
   EXPECT_FALSE(options.layers.at(1).force_clipping);
 }
 
+TEST(ToLoadOptions, MemoryBudget) {
+  EXPECT_EQ(Options("").quantization.memory_bytes, 0);
+  EXPECT_EQ(Options("budget: {memory_mb: 3}").quantization.memory_bytes, 3 << 20);
+}
+
 TEST(ToLoadOptions, FoldBatchNorm) {
   EXPECT_TRUE(Options("").fold_batch_norm);
   EXPECT_FALSE(Options("transforms: {fold_batchnorm: false}").fold_batch_norm);

@@ -35,10 +35,4 @@ std::span<const Pass> ExpansionPipeline();
 // The float passes, in the order in which they must run: see passes/pipeline.cc for the reasons.
 std::span<const Pass> FloatPipeline();
 
-struct PipelineOptions {
-  bool strip_quantization = false;  // quantizers that the model brings go, rather than being used
-  bool fold_batch_norm = true;
-};
-std::vector<Pass> FloatPipeline(const PipelineOptions& options);
-
 }  // namespace octet::graph

@@ -176,6 +176,9 @@ std::string LeftOutWithoutSamples(const QuantizeReport& report, const QuantizeOp
   if (options.compensation != QuantizeOptions::Compensation::kNone) {
     missing.push_back("error feedback of weights (weights.error_compensation)");
   }
+  if (options.weighting == QuantizeOptions::Weighting::kActivation) {
+    missing.push_back("weighting of errors (weights.weighting)");
+  }
   if (missing.empty()) return "";
   return absl::StrCat("calibrated by statistics, without samples: left out are ",
                       absl::StrJoin(missing, ", "));

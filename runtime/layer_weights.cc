@@ -85,7 +85,33 @@ void LayerWeights::Progress(size_t done, size_t count) const {
   }
 }
 
+bool LayerWeights::WantsWeighting(bool four_bits) const {
+  using Weighting = QuantizeOptions::Weighting;
+  const bool wanted = options_.weighting == Weighting::kActivation ||
+                      (options_.weighting == Weighting::kAuto && four_bits);
+  return wanted && !samples_.empty();
+}
+
+absl::Status LayerWeights::MeasureInputs(const std::vector<Task>& tasks, bool four_bits) {
+  if (!WantsWeighting(four_bits)) return absl::OkStatus();
+  std::vector<NodeId> layers;
+  for (const Task& task : tasks) {
+    for (const NodeId layer : task.layers) {
+      if (!powers_.contains(layer)) layers.push_back(layer);
+    }
+  }
+  if (layers.empty()) return absl::OkStatus();
+  constexpr size_t kEnough = 32;
+  OCTET_ASSIGN_OR_RETURN(
+      InputPowers found,
+      MeasureInputPowers(graph_, layers, samples_.first(std::min(kEnough, samples_.size())),
+                         *floats_));
+  powers_.merge(found);
+  return absl::OkStatus();
+}
+
 absl::Status LayerWeights::QuantizeEightBits(const std::vector<Task>& tasks) {
+  OCTET_RETURN_IF_ERROR(MeasureInputs(tasks, /*four_bits=*/false));
   std::vector<quant::QuantizedWeights> results(tasks.size());
   const auto quantize = [&](size_t i) -> absl::Status {
     const graph::Node& node = graph_.node(tasks[i].layers[0]);
@@ -94,6 +120,10 @@ absl::Status LayerWeights::QuantizeEightBits(const std::vector<Task>& tasks) {
                                  .grid = EightBitGrid(options_),
                                  .zero_non_finite = options_.zero_non_finite};
     options.estimator_options = options_.estimation;
+    const std::vector<float> importance = WantsWeighting(/*four_bits=*/false)
+                                              ? ImportanceOf(graph_, tasks[i].layers, powers_)
+                                              : std::vector<float>();
+    options.importance = importance;
     const LayerRule* rule = RuleFor(options_.layers, node, weight.shape());
     if (rule != nullptr && rule->weight_algorithm) options.estimator = *rule->weight_algorithm;
     if (rule != nullptr && rule->per_channel) {
@@ -164,6 +194,7 @@ bool LayerWeights::ExceedsBudget(std::span<const RowInput> inputs) const {
 
 // In groups whose Hessians fit the memory; each costs a run of the network per sample.
 absl::Status LayerWeights::QuantizeFourBits(const std::vector<Task>& tasks) {
+  OCTET_RETURN_IF_ERROR(MeasureInputs(tasks, /*four_bits=*/true));
   size_t begin = 0;
   while (begin < tasks.size()) {
     size_t end = begin;
@@ -232,7 +263,10 @@ absl::StatusOr<quant::FourBitWeights> LayerWeights::FourBits(const Task& task,
         finite.begin(), finite.end(), [](float value) { return !std::isfinite(value); }, 0.0f);
     weight = Tensor::Of<float>(weight.shape(), finite);
   }
-  OCTET_ASSIGN_OR_RETURN(const quant::WeightRows rows, quant::RowsOf(weight.view(), axis));
+  OCTET_ASSIGN_OR_RETURN(quant::WeightRows rows, quant::RowsOf(weight.view(), axis));
+  if (WantsWeighting(/*four_bits=*/true)) {
+    rows.importance = ColumnImportance(graph_, task.layers, powers_);
+  }
   OCTET_ASSIGN_OR_RETURN(quant::FourBitWeights result,
                          quant::QuantizeToFourBits(rows, hessian, ToFourBitOptions(options_)));
   OCTET_ASSIGN_OR_RETURN(result.int8, quant::Int8Weights(result.stored, rows, weight.shape(), axis,
@@ -273,7 +307,9 @@ void LayerWeights::Describe(NodeId layer, Precision precision, LayerReport& repo
     report.weights = {.bits = 4,
                       .format = found.format,
                       .algorithm = codebook.empty() ? options_.weight_algorithm : codebook,
-                      .gptq = found.gptq};
+                      .gptq = found.gptq,
+                      .weighted = WantsWeighting(true) &&
+                                  !ColumnImportance(graph_, {&layer, 1}, powers_).empty()};
     if (WantsGptq() && !found.gptq) {
       const std::optional<RowInput> input = ProductInputOf(graph_, layer);
       const bool large = input && ExceedsBudget({&*input, 1});
@@ -305,6 +341,7 @@ void LayerWeights::Describe(NodeId layer, Precision precision, LayerReport& repo
                     .format = eight->second.params.axis ? "s8c" : "s8t",
                     .algorithm = options_.weight_algorithm,
                     .gptq = eight->second.feedback,
+                    .weighted = WantsWeighting(false) && powers_.contains(layer),
                     .note = DescribeGain(eight->second)};
   report.bytes_after = report.bytes_resident = resident(eight->second);
 }

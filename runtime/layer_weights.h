@@ -15,6 +15,7 @@
 #include "quant/rewrite.h"
 #include "quant/selection.h"
 #include "runtime/evaluate.h"
+#include "runtime/input_powers.h"
 #include "runtime/layer_inputs.h"
 
 namespace octet::runtime {
@@ -75,6 +76,9 @@ class LayerWeights {
   absl::Status RoundWithFeedback(const std::vector<Task>& tasks,
                                  std::vector<quant::QuantizedWeights>& weights);
   bool WantsFeedback() const;
+  bool WantsWeighting(bool four_bits) const;
+  // What ImportanceOf() needs of these.
+  absl::Status MeasureInputs(const std::vector<Task>& tasks, bool four_bits);
   bool WantsGptq() const;
   void Progress(size_t done, size_t count) const;
 
@@ -83,6 +87,7 @@ class LayerWeights {
   Samples samples_;
   kernels::WeightCache* floats_ = nullptr;
   int64_t hessian_bytes_ = kMostHessianBytes;
+  InputPowers powers_;
   quant::WeightsById eight_bits_;
   quant::FourBitWeightsById four_bits_;
   quant::BFloat16ById bfloat16_;

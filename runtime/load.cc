@@ -11,7 +11,7 @@
 #include "base/status.h"
 #include "graph/infer.h"
 #include "graph/onnx/import.h"
-#include "graph/pass.h"
+#include "graph/pipeline.h"
 #include "kernels/cpu.h"
 #include "kernels/operator.h"
 #include "runtime/check_kernels.h"

@@ -62,7 +62,11 @@ struct QuantizeOptions {
   enum class Compensation : uint8_t { kNone, kGptq, kAuto };
   Compensation compensation = Compensation::kAuto;
   double damping = 0.01;  // of it
-  int threads = 1;        // for the weights; what comes out does not depend on it
+  // Whether errors of weights count as the power of what they meet, where there are samples
+  // (input_powers.h). Automatic: in 4 bits.
+  enum class Weighting : uint8_t { kNone, kActivation, kAuto };
+  Weighting weighting = Weighting::kAuto;
+  int threads = 1;  // for the weights; what comes out does not depend on it
   // Weight codes up to 127, or up to 63 where the CPU's 8-bit products saturate.
   enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
   WeightRange weight_range = WeightRange::kAuto;
@@ -122,6 +126,7 @@ struct WeightReport {
   std::string format;     // "f32"; "s8c", "s8t": a scale per channel or one; "u4g128", "cb4c", ...
   std::string algorithm;  // of the scales or levels; empty for float32
   bool gptq = false;      // with error feedback
+  bool weighted = false;  // errors counted as the power of what they meet
   std::string expand;     // "load" or "run": when 4 bits become 8; else empty
   std::string note;       // why so, where that was decided by looking at the weights
 };

@@ -23,8 +23,8 @@ void Fields(Archive& archive, quant::Precision& precision) {
 
 template <typename Archive>
 void Fields(Archive& archive, WeightReport& weights) {
-  archive(weights.bits, weights.format, weights.algorithm, weights.gptq, weights.expand,
-          weights.note);
+  archive(weights.bits, weights.format, weights.algorithm, weights.gptq, weights.weighted,
+          weights.expand, weights.note);
 }
 
 template <typename Archive>

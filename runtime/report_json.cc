@@ -210,6 +210,7 @@ void WriteWeights(const LayerReport& layer, const WeightDetails* details, JsonWr
   json.Set("format", layer.weights.format);
   json.Set("algorithm", layer.weights.algorithm);
   json.Set("error_compensation", layer.weights.gptq ? "gptq" : "none");
+  json.Set("weighting", layer.weights.weighted ? "activation" : "none");
   if (!layer.weights.expand.empty()) json.Set("expand", layer.weights.expand);
   json.Set("note", layer.weights.note);
   json.Set("sqnr_db", layer.weight_sqnr_db);

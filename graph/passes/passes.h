@@ -14,10 +14,6 @@ absl::StatusOr<int> ExpandFusions(Graph& graph);
 // operators on real numbers between DequantizeLinear and QuantizeLinear.
 absl::StatusOr<int> ExpandIntegerProducts(Graph& graph);
 
-// QuantizeLinear and DequantizeLinear go, with what the quantizers cut off left in: the float model
-// that was quantized.
-absl::StatusOr<int> StripQuantization(Graph& graph);
-
 // Constant weights behind DequantizeLinear become constants with a quantizer, where the model
 // quantizes the activations too.
 absl::StatusOr<int> ReadQuantizedWeights(Graph& graph);

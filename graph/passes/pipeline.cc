@@ -3,8 +3,9 @@
 #include <array>
 #include <vector>
 
-#include "graph/pass.h"
 #include "graph/passes/passes.h"
+#include "graph/passes/strip_quantization.h"
+#include "graph/pipeline.h"
 
 namespace octet::graph {
 

@@ -1,3 +1,5 @@
+#include "graph/passes/strip_quantization.h"
+
 // A model that comes quantized as the float model it was made of: QuantizeLinear and the
 // DequantizeLinear behind it go, so that ranges can be chosen anew. Weights become floats when
 // constants are folded.
@@ -15,7 +17,6 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/status.h"
 #include "graph/passes/expansion.h"
-#include "graph/passes/passes.h"
 #include "graph/passes/quantizer_nodes.h"
 
 namespace octet::graph {

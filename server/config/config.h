@@ -49,6 +49,7 @@ enum class QuantizationMode : uint8_t { kFloat32, kBFloat16, kInt8, kInt4, kAuto
 enum class RecipeName : uint8_t { kAuto, kCnn, kMobileCnn, kTransformer, kRnn, kMlp, kNone };
 enum class WeightScheme : uint8_t { kAuto, kSymmetric, kAsymmetric };
 enum class ErrorCompensation : uint8_t { kAuto, kNone, kGptq };
+enum class WeightWeighting : uint8_t { kAuto, kNone, kActivation };
 enum class WeightExpansion : uint8_t { kLoad, kRun };
 enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
 enum class ActivationTiming : uint8_t { kAuto, kStatic, kDynamic };
@@ -75,6 +76,7 @@ struct WeightQuantizationConfig {
   std::string algorithm = "least_squares";  // name of a range estimator
   WeightGranularityConfig granularity;
   double mixed_gain_db = 0.5;
+  WeightWeighting weighting = WeightWeighting::kAuto;
   WeightRange range = WeightRange::kAuto;
   std::string codebook = "none";  // or an algorithm
   ErrorCompensation error_compensation = ErrorCompensation::kAuto;

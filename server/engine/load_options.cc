@@ -178,6 +178,11 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.compensation = compensation == ErrorCompensation::kGptq   ? Compensation::kGptq
                          : compensation == ErrorCompensation::kNone ? Compensation::kNone
                                                                     : Compensation::kAuto;
+  using Weighting = runtime::QuantizeOptions::Weighting;
+  const WeightWeighting weighting = config.weights.weighting;
+  options.weighting = weighting == WeightWeighting::kNone         ? Weighting::kNone
+                      : weighting == WeightWeighting::kActivation ? Weighting::kActivation
+                                                                  : Weighting::kAuto;
   options.damping = config.algorithm_params.gptq.damping;
   using Timing = runtime::QuantizeOptions::Timing;
   options.timing = config.activations.timing == ActivationTiming::kStatic    ? Timing::kStatic

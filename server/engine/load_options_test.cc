@@ -78,6 +78,17 @@ TEST(ToLoadOptions, ForceOfActivations) {
   EXPECT_FALSE(options.layers.at(1).force_clipping);
 }
 
+TEST(ToLoadOptions, WeightingOfWeights) {
+  using Weighting = runtime::QuantizeOptions::Weighting;
+  const auto weighting = [](const std::string& value) {
+    return Options(absl::StrCat("weights: {weighting: ", value, "}")).quantization.weighting;
+  };
+  EXPECT_EQ(Options("").quantization.weighting, Weighting::kAuto);
+  EXPECT_EQ(weighting("auto"), Weighting::kAuto);
+  EXPECT_EQ(weighting("none"), Weighting::kNone);
+  EXPECT_EQ(weighting("activation"), Weighting::kActivation);
+}
+
 TEST(ToLoadOptions, MemoryBudget) {
   EXPECT_EQ(Options("").quantization.memory_bytes, 0);
   EXPECT_EQ(Options("budget: {memory_mb: 3}").quantization.memory_bytes, 3 << 20);

@@ -107,7 +107,13 @@ class DynamicLowering {
         product_(product),
         depth_(shape.depth()),
         columns_(shape.columns()),
-        rows_(ElementCount(shape.output) / std::max<int64_t>(shape.columns(), 1)) {}
+        rows_(ElementCount(shape.output) / std::max<int64_t>(shape.columns(), 1)) {
+    const Shape& left = context.input_shape(kLeft);
+    const bool shared = context.node().Int(kRangePerSample, 0) != 0 && left.size() > 2;
+    if (shared && !product.transpose_left && left[0] > 0) {
+      rows_per_range_ = std::max<int64_t>(rows_ / left[0], 1);
+    }
+  }
 
   absl::StatusOr<bool> Run() {
     OCTET_RETURN_IF_ERROR(CheckWeights());
@@ -168,7 +174,7 @@ class DynamicLowering {
 
   void ChooseCodes(int64_t extra) {
     constexpr int64_t kAlways = 32;
-    symmetric_ = extra > std::max(kAlways, depth_ / 8);
+    symmetric_ = context_.node().Int(kSignedRows, 0) != 0 || extra > std::max(kAlways, depth_ / 8);
     constexpr int64_t kMultiple = 4;  // one VNNI instruction adds four products
     const int64_t wanted = symmetric_ ? depth_ : depth_ + extra;
     extended_ = (wanted + kMultiple - 1) / kMultiple * kMultiple;
@@ -185,14 +191,14 @@ class DynamicLowering {
     }
     codes_ = context_.Temporary(static_cast<size_t>(rows_ * extended_));
     scales_ = context_.Temporary(static_cast<size_t>(rows_) * sizeof(float));
-    const int64_t rows = rows_, depth = depth_, stride = extended_;
+    const int64_t rows = rows_, depth = depth_, stride = extended_, together = rows_per_range_;
     if (symmetric_) {
       context_.Emit(MakeKernel("octet:quantize_rows_s8",
                                [=](const StepMemory& memory) {
                                  QuantizeRowsToInt8(
                                      reinterpret_cast<const float*>(memory.inputs[0]), rows, depth,
                                      stride, reinterpret_cast<int8_t*>(memory.outputs[0]),
-                                     reinterpret_cast<float*>(memory.outputs[1]));
+                                     reinterpret_cast<float*>(memory.outputs[1]), together);
                                  return absl::OkStatus();
                                }),
                     {left}, {codes_, scales_});
@@ -205,7 +211,7 @@ class DynamicLowering {
                                             depth, stride,
                                             reinterpret_cast<uint8_t*>(memory.outputs[0]),
                                             reinterpret_cast<float*>(memory.outputs[1]),
-                                            reinterpret_cast<int32_t*>(memory.scratch));
+                                            reinterpret_cast<int32_t*>(memory.scratch), together);
                         return absl::OkStatus();
                       },
                       static_cast<size_t>(rows) * sizeof(int32_t)),
@@ -343,6 +349,7 @@ class DynamicLowering {
   LoweringContext& context_;
   const MatrixProduct product_;
   const int64_t depth_, columns_, rows_;
+  int64_t rows_per_range_ = 1;
   bool symmetric_ = false;
   int64_t extended_ = 0;  // depth with the rows for sums
   int codes_ = -1, scales_ = -1;

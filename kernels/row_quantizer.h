@@ -15,12 +15,13 @@ void QuantizeElements(const float* from, int64_t size, float scale, int32_t zero
 
 // Row r of `count` rows of `depth` floats becomes u8 codes at codes + r * stride; scales[r] and
 // zero_points[r] say what they stand for: x = scale * (code - zero_point), 0 exactly representable.
-// The stride - depth bytes behind a row's codes are filled with its zero point.
+// The stride - depth bytes behind a row's codes are filled with its zero point. `together` rows at
+// a time, of which `count` is a multiple, share the range of their elements.
 void QuantizeRowsToUint8(const float* rows, int64_t count, int64_t depth, int64_t stride,
-                         uint8_t* codes, float* scales, int32_t* zero_points);
+                         uint8_t* codes, float* scales, int32_t* zero_points, int64_t together = 1);
 
 // The same with s8 codes in [-127, 127], zero points of 0, and zeros behind the rows.
 void QuantizeRowsToInt8(const float* rows, int64_t count, int64_t depth, int64_t stride,
-                        int8_t* codes, float* scales);
+                        int8_t* codes, float* scales, int64_t together = 1);
 
 }  // namespace octet::kernels

@@ -48,6 +48,11 @@ float WeightedQuantile(std::span<const float> points, std::span<const float> wei
 }  // namespace
 
 absl::StatusOr<Distribution> Distribution::Of(std::span<const float> values) {
+  return Of(values, {});
+}
+
+absl::StatusOr<Distribution> Distribution::Of(std::span<const float> values,
+                                              std::span<const float> importance) {
   if (values.empty()) return absl::FailedPreconditionError("there are no values to choose for");
   const ScanResult scan = Scan(values);
   if (scan.nans + scan.infinities > 0) return NonFiniteError(values);
@@ -55,17 +60,31 @@ absl::StatusOr<Distribution> Distribution::Of(std::span<const float> values) {
   distribution.min_ = scan.min;
   distribution.max_ = scan.max;
   distribution.count_ = values.size();
-  if (values.size() <= kMostExactValues) {
+  if (values.size() > kMostExactValues) {
+    distribution.Summarize(values, importance);
+  } else if (importance.empty()) {
     distribution.points_ = values;
   } else {
-    distribution.Summarize(values);
+    distribution.Sort(values, importance);
   }
   return distribution;
 }
 
+void Distribution::Sort(std::span<const float> values, std::span<const float> importance) {
+  std::vector<std::pair<float, float>> pairs;
+  pairs.reserve(values.size());
+  for (size_t i = 0; i < values.size(); ++i) pairs.emplace_back(values[i], importance[i]);
+  std::sort(pairs.begin(), pairs.end());
+  for (const auto& [point, weight] : pairs) {
+    own_points_.push_back(point);
+    weights_.push_back(weight);
+  }
+  points_ = own_points_;
+}
+
 // A point is the mean of its bin's values, so that a quantizer that does not cut the bin makes
 // exactly the error of the point, times its weight, plus error_within_points_.
-void Distribution::Summarize(std::span<const float> values) {
+void Distribution::Summarize(std::span<const float> values, std::span<const float> importance) {
   struct Bin {
     double count = 0;
     double sum = 0;
@@ -74,12 +93,13 @@ void Distribution::Summarize(std::span<const float> values) {
   std::vector<Bin> bins(kFineBins);
   const double span = static_cast<double>(max_) - min_;
   const double inverse_width = span > 0 ? kFineBins / span : 0;
-  for (const float value : values) {
-    const double position = (static_cast<double>(value) - min_) * inverse_width;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double value = values[i], weight = importance.empty() ? 1 : importance[i];
+    const double position = (value - min_) * inverse_width;
     Bin& bin = bins[static_cast<size_t>(std::min<double>(position, kFineBins - 1))];
-    bin.count += 1;
-    bin.sum += value;
-    bin.sum_squares += static_cast<double>(value) * value;
+    bin.count += weight;
+    bin.sum += weight * value;
+    bin.sum_squares += weight * value * value;
   }
   for (const Bin& bin : bins) {
     if (bin.count == 0) continue;

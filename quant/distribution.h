@@ -27,6 +27,11 @@ class Distribution {
   // or infinity.
   static absl::StatusOr<Distribution> Of(std::span<const float> values);
 
+  // The same where an error at a value counts as often as `importance` says: one number for each
+  // value, not negative and some of them positive, which scale does not matter for. Empty: once.
+  static absl::StatusOr<Distribution> Of(std::span<const float> values,
+                                         std::span<const float> importance);
+
   // FailedPrecondition if the histogram has no finite value.
   static absl::StatusOr<Distribution> Of(const Histogram& histogram);
 
@@ -60,7 +65,8 @@ class Distribution {
 
  private:
   Distribution() = default;
-  void Summarize(std::span<const float> values);
+  void Sort(std::span<const float> values, std::span<const float> importance);
+  void Summarize(std::span<const float> values, std::span<const float> importance);
 
   std::vector<float> own_points_;  // empty: points_ is the caller's memory
   std::span<const float> points_;

@@ -112,7 +112,8 @@ class FeedbackQuantizer {
       const float moved = weights_.Row(row)[j] - wanted[j - begin];
       AddScaled(moved, FeedbackOf(j) + j + 1, std::span(wanted).subspan(j + 1 - begin));
     }
-    return ChooseQuantizer(wanted, result_.grid, estimator_, options_, result_.exponent);
+    return ChooseQuantizer(wanted, result_.grid, estimator_, options_, result_.exponent,
+                           weights_.Importance(begin, end - begin));
   }
 
   const WeightRows& weights_;

@@ -31,8 +31,9 @@ Affine WithStorableScale(Affine affine, int exponent) {
 
 absl::StatusOr<Affine> ChooseQuantizer(std::span<const float> values, const Grid& grid,
                                        const RangeEstimator& estimator,
-                                       const EstimatorOptions& options, int exponent) {
-  OCTET_ASSIGN_OR_RETURN(const Distribution distribution, Distribution::Of(values));
+                                       const EstimatorOptions& options, int exponent,
+                                       std::span<const float> importance) {
+  OCTET_ASSIGN_OR_RETURN(const Distribution distribution, Distribution::Of(values, importance));
   if (distribution.LargestMagnitude() == 0) return Affine{std::ldexp(1.0f, exponent), 0};
   OCTET_ASSIGN_OR_RETURN(const RangeEstimate estimate,
                          estimator.estimate(distribution, grid, options));
@@ -70,9 +71,10 @@ absl::StatusOr<GroupedCodes> QuantizeGroups(const WeightRows& weights,
     for (int64_t begin = 0; begin < weights.columns; begin += group) {
       const auto count = static_cast<size_t>(std::min(group, weights.columns - begin));
       const auto values = weights.Row(row).subspan(static_cast<size_t>(begin), count);
-      OCTET_ASSIGN_OR_RETURN(const Affine affine,
-                             ChooseQuantizer(values, options.grid, estimator,
-                                             options.estimator_options, result.exponent));
+      OCTET_ASSIGN_OR_RETURN(
+          const Affine affine,
+          ChooseQuantizer(values, options.grid, estimator, options.estimator_options,
+                          result.exponent, weights.Importance(static_cast<size_t>(begin), count)));
       result.quantizers.push_back(affine);
       for (const float value : values) {
         result.codes.push_back(static_cast<int16_t>(CodeOf(value, affine, options.grid)));

@@ -47,9 +47,11 @@ int ScaleExponent(float largest);
 Affine WithStorableScale(Affine affine, int exponent);
 
 // The quantizer for some values of a matrix with `exponent`. All-zero values get scale 2^exponent.
+// `importance` is as in Distribution::Of().
 absl::StatusOr<Affine> ChooseQuantizer(std::span<const float> values, const Grid& grid,
                                        const RangeEstimator& estimator,
-                                       const EstimatorOptions& options, int exponent);
+                                       const EstimatorOptions& options, int exponent,
+                                       std::span<const float> importance = {});
 
 // clamp(round(value / scale) + zero_point).
 int32_t CodeOf(float value, Affine affine, const Grid& grid);

@@ -23,6 +23,7 @@ struct EstimatorOptions {
   // Exponents of histogram equalization, above 0 and at most 1: of ranges and of codebooks.
   double gamma = 0.5;
   double codebook_gamma = 1.0 / 3;
+  size_t bins = 0;             // of its histogram; 0: by the number of values
   bool balanced_tree = false;  // decision tree: level by level instead of the best leaf first
 };
 

@@ -28,12 +28,14 @@ uint16_t HalfOf(float value, int exponent) { return FloatToHalf(std::ldexp(value
 // Fits one codebook to segments of a row, each divided by its unit: what its levels are times.
 class SegmentFit {
  public:
-  void Add(std::span<const float> values, float unit) {
+  // `importance` is of the values, or empty.
+  void Add(std::span<const float> values, std::span<const float> importance, float unit) {
     if (unit == 0) return;
     const double share = static_cast<double>(unit) / largest_;
-    for (const float value : values) {
-      values_.push_back(std::clamp(value / unit, -1.0f, 1.0f));
-      weights_.push_back(static_cast<float>(share * share));
+    for (size_t i = 0; i < values.size(); ++i) {
+      values_.push_back(std::clamp(values[i] / unit, -1.0f, 1.0f));
+      const double counts = importance.empty() ? 1 : importance[i];
+      weights_.push_back(static_cast<float>(counts * share * share));
     }
   }
 
@@ -145,8 +147,8 @@ class CodebookStorer {
   absl::Status Fit(int64_t first, int64_t end) {
     SegmentFit fit(largest_);
     for (int64_t row = first; row < end; ++row) {
-      ForEachSegment(row, [&](float unit, std::span<const float> values, size_t /*begin*/) {
-        fit.Add(values, unit);
+      ForEachSegment(row, [&](float unit, std::span<const float> values, size_t begin) {
+        fit.Add(values, weights_.Importance(begin, values.size()), unit);
       });
     }
     OCTET_ASSIGN_OR_RETURN(const std::vector<int8_t> levels, fit.Levels(options_));

@@ -17,10 +17,17 @@ struct WeightRows {
   int64_t rows = 0;
   int64_t columns = 0;
   std::vector<float> values;  // row by row
+  // How much an error in each column counts; empty: all the same.
+  std::vector<float> importance;
 
   std::span<const float> Row(int64_t row) const {
     return std::span(values).subspan(static_cast<size_t>(row * columns),
                                      static_cast<size_t>(columns));
+  }
+  // Of some columns.
+  std::span<const float> Importance(size_t first, size_t count) const {
+    const std::span<const float> all(importance);
+    return all.empty() ? all : all.subspan(first, count);
   }
   float LargestMagnitude() const;
 };

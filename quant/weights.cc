@@ -93,7 +93,8 @@ class WeightQuantizer {
         grid_(options.grid),
         estimator_options_(options.estimator_options),
         estimator_(estimator),
-        axis_(options.axis) {}
+        axis_(options.axis),
+        importance_(options.importance) {}
 
   absl::StatusOr<QuantizedWeights> Run(const Shape& shape) {
     OCTET_RETURN_IF_ERROR(StudyTensor());
@@ -103,8 +104,9 @@ class WeightQuantizer {
     if (layout_.outer == 1) {
       for (int64_t i = 0; i < layout_.channels; ++i) {
         const size_t offset = static_cast<size_t>(i) * size;
-        OCTET_RETURN_IF_ERROR(
-            QuantizeChannel(i, values_.subspan(offset, size), codes.subspan(offset, size)));
+        OCTET_RETURN_IF_ERROR(QuantizeChannel(i, values_.subspan(offset, size),
+                                              Important(importance_, offset, size),
+                                              codes.subspan(offset, size)));
       }
     } else {
       OCTET_RETURN_IF_ERROR(QuantizeInterleaved(codes));
@@ -122,7 +124,7 @@ class WeightQuantizer {
     if (!axis_.has_value() || largest_ == 0 || estimator_options_.inherited.has_value()) {
       return absl::OkStatus();
     }
-    OCTET_ASSIGN_OR_RETURN(const Distribution all, Distribution::Of(values_));
+    OCTET_ASSIGN_OR_RETURN(const Distribution all, Distribution::Of(values_, importance_));
     OCTET_ASSIGN_OR_RETURN(const RangeEstimate whole,
                            estimator_.estimate(all, grid_, estimator_options_));
     estimator_options_.inherited = whole.range;
@@ -134,13 +136,16 @@ class WeightQuantizer {
     const auto size = static_cast<size_t>(layout_.channel_size());
     std::vector<float> gathered(kGatheredChannels * size);
     std::vector<int8_t> gathered_codes(kGatheredChannels * size);
+    std::vector<float> importance(importance_.empty() ? 0 : kGatheredChannels * size);
     for (int64_t first = 0; first < layout_.channels; first += kGatheredChannels) {
       const int64_t count = std::min(kGatheredChannels, layout_.channels - first);
       Gather(values_, layout_, first, count, gathered.data());
+      if (!importance.empty()) Gather(importance_, layout_, first, count, importance.data());
       for (int64_t i = 0; i < count; ++i) {
         const size_t offset = static_cast<size_t>(i) * size;
         OCTET_RETURN_IF_ERROR(
             QuantizeChannel(first + i, std::span<const float>(gathered).subspan(offset, size),
+                            Important(importance, offset, size),
                             std::span<int8_t>(gathered_codes).subspan(offset, size)));
       }
       Scatter(gathered_codes.data(), layout_, first, count, codes);
@@ -148,9 +153,13 @@ class WeightQuantizer {
     return absl::OkStatus();
   }
 
+  static std::span<const float> Important(std::span<const float> all, size_t offset, size_t size) {
+    return all.empty() ? all : all.subspan(offset, size);
+  }
+
   absl::Status QuantizeChannel(int64_t channel, std::span<const float> values,
-                               std::span<int8_t> codes) {
-    OCTET_ASSIGN_OR_RETURN(const Distribution distribution, Distribution::Of(values));
+                               std::span<const float> importance, std::span<int8_t> codes) {
+    OCTET_ASSIGN_OR_RETURN(const Distribution distribution, Distribution::Of(values, importance));
     Affine affine;
     const float magnitude = distribution.LargestMagnitude();
     if (magnitude == 0 || magnitude < largest_ * kDeadChannelShare) {
@@ -192,6 +201,7 @@ class WeightQuantizer {
   EstimatorOptions estimator_options_;
   const RangeEstimator estimator_;
   const std::optional<int> axis_;
+  const std::span<const float> importance_;
   float largest_ = 0;
   double signal_ = 0;
   double noise_ = 0;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -24,6 +25,9 @@ struct WeightOptions {
   // less than this many dB of SQNR.
   std::optional<double> least_channel_gain_db;
   EstimatorOptions estimator_options;
+  // How much an error in each weight counts, in the order of the tensor; empty: all the same. What
+  // is told of the result, its SQNR, is without. Outlives the call.
+  std::span<const float> importance;
   // Treats NaN and infinities as zero instead of refusing the tensor.
   bool zero_non_finite = false;
 };

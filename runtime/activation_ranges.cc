@@ -4,10 +4,31 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "quant/range_estimator.h"
+#include "runtime/quantize_model.h"
 
 namespace octet::runtime {
 
 using graph::ValueId;
+
+namespace {
+
+constexpr int32_t kMiddle = 128;  // of uint8 codes
+
+std::string SchemeName(bool symmetric) { return symmetric ? "symmetric" : "asymmetric"; }
+
+// Q017 if there is another in common already.
+template <typename Describe>
+absl::Status Agree(const std::optional<std::string>& wanted, const Describe& describe,
+                   std::optional<std::string>& common) {
+  if (common && wanted && *common != *wanted) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("Q017: quantization.layers: ", describe(*common, *wanted)));
+  }
+  if (wanted) common = wanted;
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::Status ActivationRanges::Observe(const graph::Graph& graph, const quant::Selection& widest,
                                        Samples samples, kernels::WeightCache& weights) {
@@ -45,31 +66,36 @@ const quant::Histogram* ActivationRanges::Find(ValueId value) const {
   return found == histograms_.end() ? nullptr : &found->second;
 }
 
-absl::Status ActivationRanges::Override(ValueId value, const std::string& algorithm) {
-  const auto [known, added] = overrides_.emplace(value, algorithm);
-  if (added || known->second == algorithm) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "Q017: quantization.layers: layers that read the same value choose its range by ",
-      known->second, " and by ", algorithm));
+absl::Status ActivationRanges::Override(ValueId value, const LayerRule& rule) {
+  const auto describe = [](const std::string& one, const std::string& other) {
+    return absl::StrCat("layers that read the same value choose its range by ", one, " and by ",
+                        other);
+  };
+  Wish& wish = wishes_[value];
+  OCTET_RETURN_IF_ERROR(Agree(rule.activation_algorithm, describe, wish.algorithm));
+  std::optional<std::string> scheme;
+  if (rule.symmetric) scheme = SchemeName(*rule.symmetric);
+  return Agree(scheme, describe, wish.scheme);
 }
 
-absl::StatusOr<std::string> ActivationRanges::AlgorithmFor(const Group& group,
-                                                           const std::string& otherwise) const {
-  const std::string* chosen = nullptr;
+absl::StatusOr<ActivationRanges::Choice> ActivationRanges::ChoiceFor(
+    const Group& group, const std::string& algorithm) const {
+  const auto describe = [&](const std::string& one, const std::string& other) {
+    const auto name = [this](std::string* out, ValueId member) {
+      absl::StrAppend(out, names_.at(member));
+    };
+    return absl::StrCat("one quantizer is to be chosen by ", one, " and by ", other,
+                        ", since these values share it: ", absl::StrJoin(group, ", ", name));
+  };
+  Wish common;
   for (const ValueId value : group) {
-    const auto found = overrides_.find(value);
-    if (found == overrides_.end()) continue;
-    if (chosen != nullptr && *chosen != found->second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("Q017: quantization.layers: one quantizer is to be chosen by ", *chosen,
-                       " and by ", found->second, ", since these values share it: ",
-                       absl::StrJoin(group, ", ", [this](std::string* out, ValueId member) {
-                         absl::StrAppend(out, names_.at(member));
-                       })));
-    }
-    chosen = &found->second;
+    const auto found = wishes_.find(value);
+    if (found == wishes_.end()) continue;
+    OCTET_RETURN_IF_ERROR(Agree(found->second.algorithm, describe, common.algorithm));
+    OCTET_RETURN_IF_ERROR(Agree(found->second.scheme, describe, common.scheme));
   }
-  return chosen == nullptr ? otherwise : *chosen;
+  return Choice{common.algorithm.value_or(algorithm),
+                common.scheme.value_or(SchemeName(options_.symmetric_activations))};
 }
 
 absl::StatusOr<std::vector<quant::ValueQuantizer>> ActivationRanges::Quantizers(
@@ -81,8 +107,8 @@ absl::StatusOr<std::vector<quant::ValueQuantizer>> ActivationRanges::Quantizers(
   }
   std::vector<quant::ValueQuantizer> quantizers;
   for (Group& group : groups) {
-    OCTET_ASSIGN_OR_RETURN(std::string name, AlgorithmFor(group, algorithm));
-    auto key = std::make_pair(std::move(name), std::move(group));
+    OCTET_ASSIGN_OR_RETURN(Choice choice, ChoiceFor(group, algorithm));
+    auto key = std::make_pair(std::move(choice), std::move(group));
     auto known = known_.find(key);
     if (known == known_.end()) {
       OCTET_ASSIGN_OR_RETURN(quant::ValueQuantizer estimated, Estimate(key.second, key.first));
@@ -93,18 +119,21 @@ absl::StatusOr<std::vector<quant::ValueQuantizer>> ActivationRanges::Quantizers(
   return quantizers;
 }
 
-absl::StatusOr<quant::ValueQuantizer> ActivationRanges::Estimate(
-    const Group& group, const std::string& algorithm) const {
+absl::StatusOr<quant::ValueQuantizer> ActivationRanges::Estimate(const Group& group,
+                                                                 const Choice& choice) const {
   OCTET_ASSIGN_OR_RETURN(const quant::RangeEstimator estimator,
-                         quant::FindRangeEstimator(algorithm));
+                         quant::FindRangeEstimator(choice.algorithm));
   quant::Histogram merged;
   for (const ValueId value : group) merged.Merge(histograms_.at(value));
   OCTET_ASSIGN_OR_RETURN(const quant::Distribution values, quant::Distribution::Of(merged));
-  OCTET_ASSIGN_OR_RETURN(
-      const quant::RangeEstimate estimate,
-      estimator.estimate(values, quant::kAsymmetricUint8, {.percentile = percentile_}));
-  return quant::ValueQuantizer{DataType::kUint8, quant::ToQuantParams(quant::AffineFor(
-                                                     estimate.range, quant::kAsymmetricUint8))};
+  // Codes without a sign use all of them where nothing is negative.
+  const bool centered = choice.scheme == SchemeName(true) && values.min() < 0;
+  const quant::Grid& grid = centered ? quant::kSymmetricInt8 : quant::kAsymmetricUint8;
+  OCTET_ASSIGN_OR_RETURN(const quant::RangeEstimate estimate,
+                         estimator.estimate(values, grid, options_.estimation));
+  quant::Affine affine = quant::AffineFor(estimate.range, grid);
+  if (centered) affine.zero_point = kMiddle;
+  return quant::ValueQuantizer{DataType::kUint8, quant::ToQuantParams(affine)};
 }
 
 }  // namespace octet::runtime

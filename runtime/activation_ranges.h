@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,10 +19,13 @@
 
 namespace octet::runtime {
 
+struct LayerRule;
+struct QuantizeOptions;
+
+// `options` outlive it.
 class ActivationRanges {
  public:
-  // `percentile` is the parameter of the algorithm of that name.
-  explicit ActivationRanges(double percentile) : percentile_(percentile) {}
+  explicit ActivationRanges(const QuantizeOptions& options) : options_(options) {}
 
   // Observes every value that has a quantizer in `widest`. FailedPrecondition without samples.
   absl::Status Observe(const graph::Graph& graph, const quant::Selection& widest, Samples samples,
@@ -33,9 +37,9 @@ class ActivationRanges {
 
   // What was observed of a value; null if nothing.
   const quant::Histogram* Find(graph::ValueId value) const;
-  // `algorithm` for what is read from this value, whatever is asked for elsewhere. InvalidArgument
-  // (Q017) if it already has another one.
-  absl::Status Override(graph::ValueId value, const std::string& algorithm);
+  // The rule's algorithm and scheme for what is read from this value, whatever is asked for
+  // elsewhere. InvalidArgument (Q017) if it already has others.
+  absl::Status Override(graph::ValueId value, const LayerRule& rule);
 
   // One quantizer for each of the selection's, whose values must be among the observed ones.
   // `algorithm` is a range estimator (quant/range_estimator.h). What was asked before is
@@ -45,17 +49,24 @@ class ActivationRanges {
 
  private:
   using Group = std::vector<graph::ValueId>;  // values of one quantizer, ascending
+  struct Choice {
+    std::string algorithm;
+    std::string scheme;
 
-  absl::StatusOr<quant::ValueQuantizer> Estimate(const Group& group,
-                                                 const std::string& algorithm) const;
+    auto operator<=>(const Choice&) const = default;
+  };
+  struct Wish {
+    std::optional<std::string> algorithm, scheme;
+  };
 
-  absl::StatusOr<std::string> AlgorithmFor(const Group& group, const std::string& otherwise) const;
+  absl::StatusOr<quant::ValueQuantizer> Estimate(const Group& group, const Choice& choice) const;
+  absl::StatusOr<Choice> ChoiceFor(const Group& group, const std::string& algorithm) const;
 
-  const double percentile_;
-  std::map<graph::ValueId, std::string> overrides_;
+  const QuantizeOptions& options_;
+  std::map<graph::ValueId, Wish> wishes_;
   std::map<graph::ValueId, std::string> names_;
   std::map<graph::ValueId, quant::Histogram> histograms_;
-  std::map<std::pair<std::string, Group>, quant::ValueQuantizer> known_;
+  std::map<std::pair<Choice, Group>, quant::ValueQuantizer> known_;
 };
 
 }  // namespace octet::runtime

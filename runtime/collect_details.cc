@@ -35,7 +35,7 @@ std::optional<double> WeightSqnrDb(const Tensor& weight, absl::string_view estim
                                .grid = EightBitGrid(source.options),
                                .axis = axis,
                                .zero_non_finite = source.options.zero_non_finite};
-  options.estimator_options.percentile = source.options.percentile;
+  options.estimator_options = source.options.estimation;
   const absl::StatusOr<quant::QuantizedWeights> quantized =
       quant::QuantizeWeights(weight.view(), options);
   if (!quantized.ok()) return std::nullopt;
@@ -102,9 +102,8 @@ absl::StatusOr<std::optional<ActivationDetails>> DetailsOfActivations(
                       .clipped_share = ClippedShare(*histogram, range, grid)};
   }
   for (const quant::RangeEstimator& estimator : quant::RangeEstimators()) {
-    OCTET_ASSIGN_OR_RETURN(
-        const quant::RangeEstimate estimate,
-        estimator.estimate(values, grid, {.percentile = source.options.percentile}));
+    OCTET_ASSIGN_OR_RETURN(const quant::RangeEstimate estimate,
+                           estimator.estimate(values, grid, source.options.estimation));
     details.algorithms.push_back({.name = std::string(estimator.name),
                                   .range = estimate.range,
                                   .sqnr_db = SqnrOn(*histogram, values, estimate.range, grid),

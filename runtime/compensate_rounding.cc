@@ -115,8 +115,9 @@ absl::Status CompensateRounding(const graph::Graph& graph, std::span<const Round
   for (const RoundedLayer& layer : layers) {
     std::vector<RowInput> read = RowInputsOf(graph, layer.layer);
     if (read.empty() || read[0].columns > options.most_columns) continue;
+    if (HessianBytes(read) > options.hessian_bytes) continue;
     std::vector<RowInput> more = Union(inputs, read);
-    if (!readers.empty() && HessianBytes(more) > kMostHessianBytes) {
+    if (!readers.empty() && HessianBytes(more) > options.hessian_bytes) {
       OCTET_RETURN_IF_ERROR(finish());
       more = Union({}, read);
     }

@@ -15,6 +15,7 @@
 #include "quant/affine.h"
 #include "quant/weights.h"
 #include "runtime/evaluate.h"
+#include "runtime/layer_inputs.h"
 
 namespace octet::runtime {
 
@@ -30,11 +31,13 @@ struct RoundingOptions {
   // square.
   int64_t most_columns = 640;
   int threads = 1;
+  // Of statistics that exist at a time; layers whose own take more are left as they are.
+  int64_t hessian_bytes = kMostHessianBytes;
 };
 
 // Rounds the weights of these layers anew where their inputs can be known: of Conv, MatMul and
-// Gemm. A few of the samples, taken evenly, are run through the float network, once for every 256
-// MiB of statistics. The result does not depend on `threads`. Errors are CollectHessians()'.
+// Gemm. A few of the samples, taken evenly, are run through the float network, once for all
+// statistics that fit. The result does not depend on `threads`. Errors are CollectHessians()'.
 absl::Status CompensateRounding(const graph::Graph& graph, std::span<const RoundedLayer> layers,
                                 const RoundingOptions& options, Samples samples,
                                 kernels::WeightCache& floats);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kernels/dynamic_product.h"
 
 namespace octet::runtime {
 namespace {
@@ -127,6 +128,9 @@ absl::Status IntegerOracle::PrepareMatrix() {
   columns_ = w[transpose_right_ ? 0 : 1];
   rows_ = ElementCount(output_) / std::max<int64_t>(columns_, 1);
   row_size_ = depth_;
+  const Shape& x = operands_[kInput].type.shape;
+  const bool shared = node_.Int(kernels::kRangePerSample, 0) != 0 && x.size() > 2;
+  if (shared) rows_per_range_ = std::max<int64_t>(rows_ / std::max<int64_t>(x[0], 1), 1);
   return absl::OkStatus();
 }
 
@@ -179,11 +183,12 @@ int64_t IntegerOracle::ChannelOf(int64_t element) const {
 }
 
 IntegerOracle::RowQuantizer IntegerOracle::QuantizerOf(int64_t row) {
+  row -= row % rows_per_range_;
   const auto [found, added] = row_quantizers_.try_emplace(row);
   if (!added) return found->second;
   const float* x = operands_[kInput].value.As<float>().data() + row * row_size_;
   double low = 0, high = 0;
-  for (int64_t i = 0; i < row_size_; ++i) {
+  for (int64_t i = 0; i < rows_per_range_ * row_size_; ++i) {
     low = std::min(low, double{x[i]});
     high = std::max(high, double{x[i]});
   }

@@ -88,7 +88,7 @@ class IntegerOracle {
   bool transpose_left_ = false, transpose_right_ = false;
   double alpha_ = 1, beta_ = 1;
 
-  int64_t row_size_ = 1;
+  int64_t row_size_ = 1, rows_per_range_ = 1;
   absl::flat_hash_map<int64_t, RowQuantizer> row_quantizers_;
 };
 

@@ -1,11 +1,14 @@
 #include "runtime/layer_list.h"
 
 #include <algorithm>
+#include <array>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "graph/infer.h"
+#include "runtime/equalize_layers.h"
+#include "runtime/row_ranges.h"
 
 namespace octet::runtime {
 namespace {
@@ -27,6 +30,32 @@ absl::Status StaticWithoutSamples(const graph::Node& node, const LayerRule& rule
   return absl::FailedPreconditionError(
       absl::StrCat("layer ", node.name, ": quantization.layers: match '", rule.match,
                    "' asks for static ranges, and there are no calibration samples"));
+}
+
+// Q012: algorithms that cut off outliers are no good for the activations of transformers.
+absl::Status CheckClipping(const std::string& algorithm, bool force, absl::string_view where) {
+  static constexpr std::array<absl::string_view, 3> kClipping = {"percentile", "entropy",
+                                                                 "histogram_equalization"};
+  if (force || std::find(kClipping.begin(), kClipping.end(), algorithm) == kClipping.end()) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "Q012: ", where, "activations.algorithm ", algorithm,
+      " clips outliers, which transformers need; set force: true beside it to take it all the "
+      "same"));
+}
+
+absl::Status CheckClipping(const QuantizeOptions& options, Recipe recipe) {
+  if (recipe != Recipe::kTransformer) return absl::OkStatus();
+  for (const LayerRule& rule : options.layers) {
+    if (!rule.activation_algorithm) continue;
+    OCTET_RETURN_IF_ERROR(
+        CheckClipping(*rule.activation_algorithm, rule.force_clipping,
+                      absl::StrCat("quantization.layers: match '", rule.match, "': ")));
+  }
+  // Several are the automatic ones, among which the measured outputs decide.
+  if (options.activation_algorithms.size() != 1) return absl::OkStatus();
+  return CheckClipping(options.activation_algorithms[0], options.force_clipping, "quantization.");
 }
 
 }  // namespace
@@ -54,6 +83,7 @@ absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
                                      std::span<const Shape> example_shapes,
                                      const QuantizeOptions& options, Recipe recipe,
                                      bool has_samples) {
+  if (IsInteger(options.mode)) OCTET_RETURN_IF_ERROR(CheckClipping(options, recipe));
   LayerList list;
   OCTET_ASSIGN_OR_RETURN(list.nodes, quant::QuantizableLayers(graph));
   OCTET_ASSIGN_OR_RETURN(const graph::Inference inference, graph::Infer(graph, example_shapes));
@@ -68,6 +98,7 @@ absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
                       .weight_shape = weight,
                       .macs = ElementCount(output) * (ElementCount(weight) / weight[axis])};
     const LayerRule* rule = list.rules.emplace_back(RuleFor(options.layers, node, weight));
+    if (rule != nullptr) OCTET_RETURN_IF_ERROR(CheckRowRanges(node, *rule));
     LayerMode mode = options.mode;
     if (rule != nullptr && rule->mode) {
       const ResolvedMode resolved = Resolve(*rule->mode, processor);
@@ -136,11 +167,17 @@ std::string LeftOutWithoutSamples(const QuantizeReport& report, const QuantizeOp
        (SmoothsActivations(recipe) || EqualizesChannels(recipe)))) {
     missing.push_back("smoothing (transforms.smooth_quant)");
   }
+  if (WantsEqualization(options)) {
+    missing.push_back("equalization (transforms.cross_layer_equalization)");
+  }
   if (options.bias_correction != QuantizeOptions::BiasCorrection::kOff) {
     missing.push_back("bias correction (transforms.bias_correction)");
   }
   if (options.compensation != QuantizeOptions::Compensation::kNone) {
     missing.push_back("error feedback of weights (weights.error_compensation)");
+  }
+  if (options.weighting == QuantizeOptions::Weighting::kActivation) {
+    missing.push_back("weighting of errors (weights.weighting)");
   }
   if (missing.empty()) return "";
   return absl::StrCat("calibrated by statistics, without samples: left out are ",

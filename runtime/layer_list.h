@@ -23,7 +23,8 @@ struct LayerList {
 };
 
 // `has_samples`: for ranges of activations. Errors are those of shape inference, and
-//   InvalidArgument     with options.strict, a rule that matches no layer
+//   InvalidArgument     with options.strict, a rule that matches no layer; CheckRowRanges()'; an
+//                       algorithm that clips a transformer's activations (Q012)
 //   FailedPrecondition  a rule asks for ranges from samples, and there are none
 absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
                                      std::span<const Shape> example_shapes,

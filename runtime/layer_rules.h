@@ -25,7 +25,10 @@ struct LayerRule {
   std::optional<std::string> weight_algorithm;
   std::optional<bool> per_channel;
   std::optional<std::string> activation_algorithm;
+  bool force_clipping = false;  // as QuantizeOptions::force_clipping, of this algorithm
   std::optional<bool> dynamic;
+  std::optional<bool> symmetric;  // as QuantizeOptions::symmetric_activations
+  std::optional<bool> by_token;   // as QuantizeOptions::ranges_by_token; true: not of convolutions
 };
 
 // The first rule that matches; null if none does.

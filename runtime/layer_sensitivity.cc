@@ -97,4 +97,21 @@ absl::StatusOr<std::vector<LayerNoise>> MeasureSensitivity(const std::vector<Sea
   return Sensitivity(layers, measure).Run();
 }
 
+std::vector<LayerNoise> RankByLayerNoise(const std::vector<SearchLayer>& layers,
+                                         const std::vector<double>& noise, double total) {
+  const double sum = std::accumulate(noise.begin(), noise.end(), 0.0);
+  const double share = sum > 0 && std::isfinite(sum) ? total / sum : 1;
+  std::vector<LayerNoise> ranked;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (layers[i].ladder.size() <= 1) continue;
+    ranked.push_back({.layer = i,
+                      .noise = noise[i] * share,
+                      .sqnr_db = noise[i] > 0 ? std::min(-10 * std::log10(noise[i]), 99.0) : 99,
+                      .of_layer = true});
+  }
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const auto& a, const auto& b) { return a.noise > b.noise; });
+  return ranked;
+}
+
 }  // namespace octet::runtime

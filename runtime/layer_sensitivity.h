@@ -18,6 +18,7 @@ struct LayerNoise {
   double noise = 0;
   std::optional<double> sqnr_db;  // the same in dB, of this layer or its group; nothing: no time
   size_t group_size = 1;          // layers that were measured together
+  bool of_layer = false;          // sqnr_db is of the layer's own result, not of the outputs
 };
 
 // The layers that may move, the noisiest first. `measure` may answer nothing when time is out; what
@@ -26,5 +27,10 @@ absl::StatusOr<std::vector<LayerNoise>> MeasureSensitivity(
     const std::vector<SearchLayer>& layers,
     const std::function<absl::StatusOr<std::optional<AccuracyValues>>(
         const std::vector<quant::Precision>& precisions)>& measure);
+
+// The same by the noise of each layer's own result, taken to be in the outputs in the same
+// proportions; all together make `total` noise there.
+std::vector<LayerNoise> RankByLayerNoise(const std::vector<SearchLayer>& layers,
+                                         const std::vector<double>& noise, double total);
 
 }  // namespace octet::runtime

@@ -27,7 +27,7 @@ quant::FourBitOptions ToFourBitOptions(const QuantizeOptions& options) {
                                .one_table = options.four_bits.one_table,
                                .estimator = options.weight_algorithm,
                                .damping = options.damping};
-  result.estimator_options.percentile = options.percentile;
+  result.estimator_options = options.estimation;
   return result;
 }
 
@@ -85,7 +85,33 @@ void LayerWeights::Progress(size_t done, size_t count) const {
   }
 }
 
+bool LayerWeights::WantsWeighting(bool four_bits) const {
+  using Weighting = QuantizeOptions::Weighting;
+  const bool wanted = options_.weighting == Weighting::kActivation ||
+                      (options_.weighting == Weighting::kAuto && four_bits);
+  return wanted && !samples_.empty();
+}
+
+absl::Status LayerWeights::MeasureInputs(const std::vector<Task>& tasks, bool four_bits) {
+  if (!WantsWeighting(four_bits)) return absl::OkStatus();
+  std::vector<NodeId> layers;
+  for (const Task& task : tasks) {
+    for (const NodeId layer : task.layers) {
+      if (!powers_.contains(layer)) layers.push_back(layer);
+    }
+  }
+  if (layers.empty()) return absl::OkStatus();
+  constexpr size_t kEnough = 32;
+  OCTET_ASSIGN_OR_RETURN(
+      InputPowers found,
+      MeasureInputPowers(graph_, layers, samples_.first(std::min(kEnough, samples_.size())),
+                         *floats_));
+  powers_.merge(found);
+  return absl::OkStatus();
+}
+
 absl::Status LayerWeights::QuantizeEightBits(const std::vector<Task>& tasks) {
+  OCTET_RETURN_IF_ERROR(MeasureInputs(tasks, /*four_bits=*/false));
   std::vector<quant::QuantizedWeights> results(tasks.size());
   const auto quantize = [&](size_t i) -> absl::Status {
     const graph::Node& node = graph_.node(tasks[i].layers[0]);
@@ -93,7 +119,11 @@ absl::Status LayerWeights::QuantizeEightBits(const std::vector<Task>& tasks) {
     quant::WeightOptions options{.estimator = options_.weight_algorithm,
                                  .grid = EightBitGrid(options_),
                                  .zero_non_finite = options_.zero_non_finite};
-    options.estimator_options.percentile = options_.percentile;
+    options.estimator_options = options_.estimation;
+    const std::vector<float> importance = WantsWeighting(/*four_bits=*/false)
+                                              ? ImportanceOf(graph_, tasks[i].layers, powers_)
+                                              : std::vector<float>();
+    options.importance = importance;
     const LayerRule* rule = RuleFor(options_.layers, node, weight.shape());
     if (rule != nullptr && rule->weight_algorithm) options.estimator = *rule->weight_algorithm;
     if (rule != nullptr && rule->per_channel) {
@@ -129,10 +159,12 @@ absl::Status LayerWeights::RoundWithFeedback(const std::vector<Task>& tasks,
   if (options_.progress && !layers.empty()) {
     options_.progress("observe layers", absl::StrCat(layers.size(), " layers, for their rounding"));
   }
-  return CompensateRounding(
-      graph_, layers,
-      {.grid = EightBitGrid(options_), .damping = options_.damping, .threads = options_.threads},
-      samples_, *floats_);
+  return CompensateRounding(graph_, layers,
+                            {.grid = EightBitGrid(options_),
+                             .damping = options_.damping,
+                             .threads = options_.threads,
+                             .hessian_bytes = hessian_bytes_},
+                            samples_, *floats_);
 }
 
 bool LayerWeights::WantsFeedback() const {
@@ -152,11 +184,17 @@ std::vector<RowInput> LayerWeights::InputsOf(const Task& task) const {
     if (!input) return {};
     inputs = Union(std::move(inputs), {*input});
   }
+  if (ExceedsBudget(inputs)) return {};
   return inputs;
+}
+
+bool LayerWeights::ExceedsBudget(std::span<const RowInput> inputs) const {
+  return options_.memory_bytes > 0 && HessianBytes(inputs) > hessian_bytes_;
 }
 
 // In groups whose Hessians fit the memory; each costs a run of the network per sample.
 absl::Status LayerWeights::QuantizeFourBits(const std::vector<Task>& tasks) {
+  OCTET_RETURN_IF_ERROR(MeasureInputs(tasks, /*four_bits=*/true));
   size_t begin = 0;
   while (begin < tasks.size()) {
     size_t end = begin;
@@ -164,7 +202,7 @@ absl::Status LayerWeights::QuantizeFourBits(const std::vector<Task>& tasks) {
     for (; end < tasks.size(); ++end) {
       std::vector<RowInput> more = inputs;
       if (WantsGptq()) more = Union(std::move(more), InputsOf(tasks[end]));
-      if (end > begin && HessianBytes(more) > kMostHessianBytes) break;
+      if (end > begin && HessianBytes(more) > hessian_bytes_) break;
       inputs = std::move(more);
     }
     OCTET_RETURN_IF_ERROR(QuantizeFourBits(std::span(tasks).subspan(begin, end - begin), inputs));
@@ -225,7 +263,10 @@ absl::StatusOr<quant::FourBitWeights> LayerWeights::FourBits(const Task& task,
         finite.begin(), finite.end(), [](float value) { return !std::isfinite(value); }, 0.0f);
     weight = Tensor::Of<float>(weight.shape(), finite);
   }
-  OCTET_ASSIGN_OR_RETURN(const quant::WeightRows rows, quant::RowsOf(weight.view(), axis));
+  OCTET_ASSIGN_OR_RETURN(quant::WeightRows rows, quant::RowsOf(weight.view(), axis));
+  if (WantsWeighting(/*four_bits=*/true)) {
+    rows.importance = ColumnImportance(graph_, task.layers, powers_);
+  }
   OCTET_ASSIGN_OR_RETURN(quant::FourBitWeights result,
                          quant::QuantizeToFourBits(rows, hessian, ToFourBitOptions(options_)));
   OCTET_ASSIGN_OR_RETURN(result.int8, quant::Int8Weights(result.stored, rows, weight.shape(), axis,
@@ -266,8 +307,15 @@ void LayerWeights::Describe(NodeId layer, Precision precision, LayerReport& repo
     report.weights = {.bits = 4,
                       .format = found.format,
                       .algorithm = codebook.empty() ? options_.weight_algorithm : codebook,
-                      .gptq = found.gptq};
-    if (WantsGptq() && !found.gptq) report.weights.note = "without GPTQ: not a matrix product";
+                      .gptq = found.gptq,
+                      .weighted = WantsWeighting(true) &&
+                                  !ColumnImportance(graph_, {&layer, 1}, powers_).empty()};
+    if (WantsGptq() && !found.gptq) {
+      const std::optional<RowInput> input = ProductInputOf(graph_, layer);
+      const bool large = input && ExceedsBudget({&*input, 1});
+      report.weights.note = absl::StrCat(
+          "without GPTQ: ", large ? "beyond budget.memory_mb" : "not a matrix product");
+    }
     report.weights.expand = found.packed ? "run" : "load";
     if (options_.four_bits.expand_at_run && !found.packed) {
       report.weights.note =
@@ -293,6 +341,7 @@ void LayerWeights::Describe(NodeId layer, Precision precision, LayerReport& repo
                     .format = eight->second.params.axis ? "s8c" : "s8t",
                     .algorithm = options_.weight_algorithm,
                     .gptq = eight->second.feedback,
+                    .weighted = WantsWeighting(false) && powers_.contains(layer),
                     .note = DescribeGain(eight->second)};
   report.bytes_after = report.bytes_resident = resident(eight->second);
 }

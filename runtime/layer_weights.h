@@ -15,6 +15,7 @@
 #include "quant/rewrite.h"
 #include "quant/selection.h"
 #include "runtime/evaluate.h"
+#include "runtime/input_powers.h"
 #include "runtime/layer_inputs.h"
 
 namespace octet::runtime {
@@ -32,10 +33,13 @@ class LayerWeights {
       : graph_(graph), options_(options) {}
 
   // Samples that error feedback may take the layers' inputs from; they and `floats`, packed weights
-  // of the float graph, outlive this.
-  void CalibrateWith(Samples samples, kernels::WeightCache& floats) {
+  // of the float graph, outlive this. `hessian_bytes`: what the inputs' statistics may take; with
+  // options.memory_bytes, layers whose own take more are left out.
+  void CalibrateWith(Samples samples, kernels::WeightCache& floats,
+                     int64_t hessian_bytes = kMostHessianBytes) {
     samples_ = samples;
     floats_ = &floats;
+    hessian_bytes_ = hessian_bytes;
   }
 
   // Makes what these precisions need and is not there yet, on options.threads threads; the result
@@ -68,9 +72,13 @@ class LayerWeights {
   absl::StatusOr<quant::FourBitWeights> FourBits(const Task& task,
                                                  const quant::Hessian* hessian) const;
   std::vector<RowInput> InputsOf(const Task& task) const;
+  bool ExceedsBudget(std::span<const RowInput> inputs) const;
   absl::Status RoundWithFeedback(const std::vector<Task>& tasks,
                                  std::vector<quant::QuantizedWeights>& weights);
   bool WantsFeedback() const;
+  bool WantsWeighting(bool four_bits) const;
+  // What ImportanceOf() needs of these.
+  absl::Status MeasureInputs(const std::vector<Task>& tasks, bool four_bits);
   bool WantsGptq() const;
   void Progress(size_t done, size_t count) const;
 
@@ -78,6 +86,8 @@ class LayerWeights {
   const QuantizeOptions& options_;
   Samples samples_;
   kernels::WeightCache* floats_ = nullptr;
+  int64_t hessian_bytes_ = kMostHessianBytes;
+  InputPowers powers_;
   quant::WeightsById eight_bits_;
   quant::FourBitWeightsById four_bits_;
   quant::BFloat16ById bfloat16_;

@@ -11,11 +11,12 @@
 #include "base/status.h"
 #include "graph/infer.h"
 #include "graph/onnx/import.h"
-#include "graph/pass.h"
+#include "graph/pipeline.h"
 #include "kernels/cpu.h"
 #include "kernels/operator.h"
 #include "runtime/check_kernels.h"
 #include "runtime/equalize_channels.h"
+#include "runtime/equalize_layers.h"
 #include "runtime/held_out.h"
 #include "runtime/layer_list.h"
 #include "runtime/quantize_report.h"
@@ -59,7 +60,10 @@ absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path,
                          .warnings = std::move(model.warnings)};
   prepared.files = std::move(files);
   prepared.float32_weight_bytes = FloatWeightBytes(prepared.graph);
-  OCTET_RETURN_IF_ERROR(graph::RunPasses(prepared.graph, graph::FloatPipeline()).status());
+  const std::vector<graph::Pass> passes =
+      graph::FloatPipeline({.strip_quantization = options.strip_quantization,
+                            .fold_batch_norm = options.fold_batch_norm});
+  OCTET_RETURN_IF_ERROR(graph::RunPasses(prepared.graph, passes).status());
   for (const graph::Input& input : prepared.graph.inputs()) {
     const graph::Value& value = prepared.graph.value(input.value);
     prepared.inputs.push_back({value.name, input.border_type, value.type.shape});
@@ -100,6 +104,12 @@ std::vector<int64_t> BatchSizes(bool batchable, int64_t max_batch_size) {
   sizes.push_back(max_batch_size);
   return sizes;
 }
+
+// What was done to the float network.
+struct Transformed {
+  std::vector<std::string> names;      // for reports
+  std::vector<std::string> equalized;  // layers
+};
 
 // What makes the float network easier to quantize without changing what it computes. Only samples
 // that ranges are taken from may be seen.
@@ -143,17 +153,43 @@ absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
   return transforms;
 }
 
-// Quantizes, and again without the layers whose kernels turn out wrong, until all are right.
-absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationData& validation,
-                              const LoadOptions& options, PreparedModel& model) {
-  std::vector<std::string> transforms;
+// What precedes the ranges: of an earlier load the same again, else what the options and the recipe
+// ask for. Statistics are of the network as it is, so they leave it so.
+absl::StatusOr<Transformed> Transform(const CalibrationData& samples,
+                                      const CalibrationData& validation, const LoadOptions& options,
+                                      PreparedModel& model) {
+  Transformed done;
+  if (!IsInteger(model.mode)) return done;
+  if (WantsEqualization(options.quantization) && samples.statistics == nullptr) {
+    OCTET_ASSIGN_OR_RETURN(done.equalized, EqualizeConvolutions(model.graph));
+    if (!done.equalized.empty()) done.names.push_back(kEqualization);
+  }
   if (options.earlier) {
     model.smoothing = options.earlier->smoothing;
     OCTET_RETURN_IF_ERROR(SmoothAsBefore(model.graph, model.smoothing));
-  } else if (IsInteger(model.mode)) {
-    OCTET_ASSIGN_OR_RETURN(transforms, Smooth(samples, validation, options, model.example_shapes,
-                                              model.graph, model.smoothing));
+    return done;
   }
+  OCTET_ASSIGN_OR_RETURN(
+      const std::vector<std::string> smoothed,
+      Smooth(samples, validation, options, model.example_shapes, model.graph, model.smoothing));
+  done.names.insert(done.names.end(), smoothed.begin(), smoothed.end());
+  return done;
+}
+
+void FillTransforms(const Transformed& done, QuantizeReport& report) {
+  report.transforms = done.names;
+  for (LayerReport& layer : report.layers) {
+    const auto& names = done.equalized;
+    if (std::find(names.begin(), names.end(), layer.node) == names.end()) continue;
+    layer.transforms.push_back(kEqualization);
+  }
+}
+
+// Quantizes, and again without the layers whose kernels turn out wrong, until all are right.
+absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationData& validation,
+                              const LoadOptions& options, PreparedModel& model) {
+  OCTET_ASSIGN_OR_RETURN(const Transformed transformed,
+                         Transform(samples, validation, options, model));
   const graph::Graph floats = std::move(model.graph);
   QuantizeOptions quantization = options.quantization;
   quantization.mode = model.mode;
@@ -195,7 +231,7 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationD
     std::string left_out = LeftOutWithoutSamples(report, quantization);
     if (!left_out.empty()) report.warnings.push_back(std::move(left_out));
   }
-  report.transforms = std::move(transforms);
+  FillTransforms(transformed, report);
   report.seconds = quantize_seconds;
   report.checked_layers = checked;
   report.self_check_seconds = check_seconds;
@@ -309,7 +345,7 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
     parts.summary.accuracy = SummaryOf(report->accuracy);
     if (report->mode == Name(Mode::kFloat32)) parts.summary.mode = report->mode;
     parts.summary.ranges =
-        std::make_shared<const ServedRanges>(RangesOf(model.graph, model.smoothing));
+        std::make_shared<const ServedRanges>(RangesOf(model.graph, model.smoothing, *report));
     for (const std::string& warning : report->warnings) parts.summary.warnings.push_back(warning);
   }
   // Plans that come later may want a weight in another form than those of today.

@@ -63,6 +63,9 @@ struct LoadOptions {
   // Samples, labelled or not, that the accuracy is measured on, in the form of calibration samples;
   // empty: on a part of those that is held out.
   std::string validation_path;
+  // Quantizers that the model brings are taken out of it (graph/pipeline.h).
+  bool strip_quantization = false;
+  bool fold_batch_norm = true;   // into the weights before it
   QuantizeOptions quantization;  // its mode is set from that above
   // Proves the int8 kernels on this processor (self_check.h); layers whose kernels are wrong are
   // quantized again as float32, with a warning that begins with `kernel_mismatch`.

@@ -46,10 +46,7 @@ class Search {
 
   absl::StatusOr<SearchResult> Run() {
     if (!Reached() && Measured(options_.target, best_.values)) {
-      const auto within_half = [this](const Precisions& precisions) {
-        return Measure(precisions, options_.sensitivity_samples, options_.seconds / 2);
-      };
-      OCTET_ASSIGN_OR_RETURN(order_, MeasureSensitivity(layers_, within_half));
+      OCTET_ASSIGN_OR_RETURN(order_, Ranked());
       OCTET_RETURN_IF_ERROR(MoveUp(Rung::kInt8));
       OCTET_RETURN_IF_ERROR(MoveUp(Rung::kDynamic));
       OCTET_RETURN_IF_ERROR(MoveToTop());
@@ -69,6 +66,15 @@ class Search {
   }
 
   bool Reached() const { return Holds(options_.target, best_.values); }
+
+  absl::StatusOr<std::vector<LayerNoise>> Ranked() {
+    if (!options_.layer_noise.empty()) {
+      return RankByLayerNoise(layers_, options_.layer_noise, Noise());
+    }
+    return MeasureSensitivity(layers_, [this](const Precisions& precisions) {
+      return Measure(precisions, options_.sensitivity_samples, options_.seconds / 2);
+    });
+  }
 
   // Nothing once the time is out.
   absl::StatusOr<std::optional<AccuracyValues>> Measure(const Precisions& precisions,
@@ -295,6 +301,16 @@ class Search {
     return MoveBack({middle, entries.end()}, precision);
   }
 
+  // Why it has moved from its first precision.
+  static std::string ReasonOf(const LayerNoise& layer, absl::string_view first) {
+    if (!layer.sqnr_db) return "moved up before it was measured";
+    if (layer.of_layer) {
+      return absl::StrFormat("%s leaves its own result %.1f dB", first, *layer.sqnr_db);
+    }
+    const absl::string_view of = layer.group_size == 1 ? "" : " of it and its neighbours";
+    return absl::StrFormat("%s%s alone leaves %.1f dB", first, of, *layer.sqnr_db);
+  }
+
   SearchResult Result() const {
     SearchResult result{.precisions = best_.precisions,
                         .values = best_.values,
@@ -307,13 +323,10 @@ class Search {
       const SearchLayer& moved = layers_[layer.layer];
       const absl::string_view first =
           moved.ladder.front() == Precision::kInt8 ? "static int8" : Name(moved.ladder.front());
-      const bool alone = layer.group_size == 1;
+      const bool alone = layer.group_size == 1 && !layer.of_layer;
       if (alone) result.alone_sqnr_db[layer.layer] = layer.sqnr_db.value_or(0);
       if (best_.precisions[layer.layer] == moved.ladder.front()) continue;
-      const absl::string_view of = alone ? "" : " of it and its neighbours";
-      result.reasons[layer.layer] =
-          layer.sqnr_db ? absl::StrFormat("%s%s alone leaves %.1f dB", first, of, *layer.sqnr_db)
-                        : "moved up before it was measured";
+      result.reasons[layer.layer] = ReasonOf(layer, first);
     }
     return result;
   }

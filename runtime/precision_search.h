@@ -44,6 +44,9 @@ struct SearchOptions {
   double max_float_fraction = 0.35;
   double seconds = 120;            // time budget; the last measurement may exceed it
   size_t sensitivity_samples = 2;  // enough to rank layers by
+  // The noise of each layer's own result, by the power of the signal; empty: that of the outputs
+  // with only this layer quantized is measured.
+  std::vector<double> layer_noise;
   std::function<void(absl::string_view stage, const std::string& detail)> progress;
 };
 

@@ -15,7 +15,11 @@
 #include "runtime/held_out.h"
 #include "runtime/layer_list.h"
 #include "runtime/layer_weights.h"
+#include "runtime/local_noise.h"
+#include "runtime/memory_budget.h"
 #include "runtime/precision_search.h"
+#include "runtime/row_ranges.h"
+#include "runtime/verdict.h"
 
 namespace octet::runtime {
 namespace {
@@ -76,15 +80,16 @@ class ModelQuantizer {
     report_.warnings = FourBitWarnings(report_.layers, options_, !data_.samples.empty());
     for (std::string& warning : list.warnings) report_.warnings.push_back(std::move(warning));
     for (size_t i = 0; i < layers_.size(); ++i) {
-      if (rules_[i] == nullptr || !rules_[i]->activation_algorithm) continue;
-      OCTET_RETURN_IF_ERROR(
-          ranges_.Override(graph_.node(layers_[i]).inputs[0], *rules_[i]->activation_algorithm));
+      if (rules_[i] == nullptr) continue;
+      OCTET_RETURN_IF_ERROR(ranges_.Override(graph_.node(layers_[i]).inputs[0], *rules_[i]));
     }
     return absl::OkStatus();
   }
 
   absl::Status QuantizeWeights() {
-    weights_.CalibrateWith(calibrating_, float_weights_);
+    OCTET_ASSIGN_OR_RETURN(const int64_t hessian_bytes,
+                           BytesForHessians(options_, graph_, data_, validation_));
+    weights_.CalibrateWith(calibrating_, float_weights_, hessian_bytes);
     std::vector<Precision> wanted = options_.decided ? options_.decided->precisions : Precisions();
     if (!options_.decided && AnyInt8(wanted)) {
       // Of layers that stay in float32 too, for the report to say what 8 bits would be.
@@ -119,7 +124,9 @@ class ModelQuantizer {
     OCTET_RETURN_IF_ERROR(ChooseRanges());
     OCTET_RETURN_IF_ERROR(TryBiasCorrection());
     if (!measuring_.samples.empty()) OCTET_RETURN_IF_ERROR(HoldTarget());
-    OCTET_RETURN_IF_ERROR(GiveVerdict());
+    const bool estimated = report_.estimated && validation_.samples.empty();
+    OCTET_RETURN_IF_ERROR(
+        GiveVerdict(options_, estimated, MayMove(), exact_, measuring_.labels, report_));
     OCTET_ASSIGN_OR_RETURN(best_, Rewritten(Precisions(), report_.activation_algorithm));
     return measuring_.samples.empty() ? absl::OkStatus() : MeasureLayers();
   }
@@ -212,11 +219,18 @@ class ModelQuantizer {
       OCTET_ASSIGN_OR_RETURN(accuracy.values, measure(Precisions(), SIZE_MAX));
     }
     if (!MayMove()) return absl::OkStatus();
-    const SearchOptions search{.target = options_.accuracy,
-                               .target_is_set = options_.target_is_set,
-                               .max_float_fraction = options_.max_float_fraction,
-                               .seconds = options_.search_seconds,
-                               .progress = options_.progress};
+    SearchOptions search{.target = options_.accuracy,
+                         .target_is_set = options_.target_is_set,
+                         .max_float_fraction = options_.max_float_fraction,
+                         .seconds = options_.search_seconds,
+                         .progress = options_.progress};
+    if (options_.policy == QuantizeOptions::Policy::kLocal) {
+      const Samples all(measuring_.samples);
+      OCTET_ASSIGN_OR_RETURN(
+          search.layer_noise,
+          LocalNoise(graph_, layers_, Precisions(), weights_, report_.activation_algorithm, ranges_,
+                     all.first(std::min(kLayerSamples, all.size()))));
+    }
     OCTET_ASSIGN_OR_RETURN(const SearchResult found,
                            SearchPrecisions(SearchLayers(), accuracy.values, search, measure));
     accuracy.values = found.values;
@@ -239,6 +253,7 @@ class ModelQuantizer {
 
   // Whether layers are given more precision for the target.
   bool MayMove() const {
+    if (options_.policy == QuantizeOptions::Policy::kOff) return false;
     if (options_.on_fail != OnFail::kMixed) return options_.on_fail != OnFail::kWarn;
     return options_.target_is_set || !AnyFourBits(report_.layers);
   }
@@ -254,49 +269,6 @@ class ModelQuantizer {
                               : LadderOf(layer.precision, layer.op, options_.fallback, bfloat16)});
     }
     return layers;
-  }
-
-  absl::Status GiveVerdict() {
-    AccuracyReport& accuracy = report_.accuracy;
-    accuracy.target = options_.accuracy;
-    accuracy.on_fail = options_.on_fail;
-    accuracy.verdict = Judge(accuracy.target, accuracy.values);
-    const bool estimated = report_.estimated && validation_.samples.empty();
-    if (estimated) accuracy.verdict = AccuracyVerdict::kUnverified;
-    report_.output_sqnr_db = accuracy.values.samples == 0 ? 0 : accuracy.values.sqnr_db;
-    if (accuracy.verdict == AccuracyVerdict::kUnverified) {
-      accuracy.note =
-          estimated ? "the samples are synthetic" : WhyUnverified(accuracy.target, accuracy.values);
-    }
-    if (accuracy.verdict != AccuracyVerdict::kBestEffort) return absl::OkStatus();
-    if (options_.on_fail == OnFail::kError) return MissedTarget(accuracy);
-    if (options_.on_fail == OnFail::kFloat) return ServeFloat();
-    accuracy.note =
-        options_.on_fail == OnFail::kWarn ? "no layer was given more precision (on_fail: warn)"
-        : !MayMove()
-            ? "no layer was given more precision (int4 and a default target)"
-            : absl::StrCat("the best with the layers that may leave ", Name(options_.mode));
-    report_.warnings.push_back(absl::StrCat(DescribeMeasured(accuracy.target, accuracy.values),
-                                            " is below the target, ", Describe(accuracy.target),
-                                            ": ", accuracy.note));
-    return absl::OkStatus();
-  }
-
-  absl::Status ServeFloat() {
-    AccuracyReport& accuracy = report_.accuracy;
-    accuracy.note = absl::StrCat("served in float32: ", Name(options_.mode), " reached ",
-                                 DescribeMeasured(accuracy.target, accuracy.values));
-    report_.warnings.push_back(
-        absl::StrCat("the target, ", Describe(accuracy.target), ", is missed: ", accuracy.note));
-    report_.mode = "fp32";
-    accuracy.values = CompareOutputs(exact_, exact_, measuring_.labels);
-    report_.output_sqnr_db = accuracy.values.sqnr_db;
-    for (LayerReport& layer : report_.layers) {
-      if (layer.precision == Precision::kFloat32) continue;
-      layer.precision = Precision::kFloat32;
-      layer.reason = absl::StrCat("the accuracy target is missed in ", Name(options_.mode));
-    }
-    return absl::OkStatus();
   }
 
   // What every layer's result has become in the quantized network.
@@ -354,6 +326,7 @@ class ModelQuantizer {
                            quant::Rewrite(graph_, selection, quantizers, weights_.eight_bits(),
                                           weights_.four_bits(), weights_.bfloat16()));
     ApplyBiases(biases_, selection, graph);
+    MarkRowRanges(options_, selection.layers, graph);
     return graph;
   }
 
@@ -379,7 +352,7 @@ class ModelQuantizer {
   LayerWeights weights_{graph_, options_};
   BiasCorrections biases_;
   bool has_ranges_ = false;  // from samples, for some value
-  ActivationRanges ranges_{options_.percentile};
+  ActivationRanges ranges_{options_};
   std::vector<std::vector<Tensor>> calibrating_;
   CalibrationData measuring_;
   std::vector<std::vector<Tensor>> exact_;

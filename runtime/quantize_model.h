@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
+#include "quant/range_estimator.h"
 #include "quant/selection.h"
 #include "runtime/accuracy_guard.h"
 #include "runtime/calibration_data.h"
@@ -35,6 +36,14 @@ struct QuantizeOptions {
   std::string weight_algorithm = "least_squares";
   std::vector<std::string> activation_algorithms = {"least_squares", "min_max", "percentile",
                                                     "entropy"};
+  // Where one algorithm is asked for that clips: also in transformers, which need their outliers.
+  bool force_clipping = false;
+  // Zero in the middle of the codes, where values may be negative; of convolutions with ranges
+  // measured at run time it is not.
+  bool symmetric_activations = false;
+  // Of matrix products that measure ranges at run time: one for each token, or for a row of the
+  // batch.
+  bool ranges_by_token = true;
   bool per_channel = true;
   // With per_channel: one scale for a tensor all the same, where a scale per channel would gain
   // less than this many dB.
@@ -53,12 +62,16 @@ struct QuantizeOptions {
   enum class Compensation : uint8_t { kNone, kGptq, kAuto };
   Compensation compensation = Compensation::kAuto;
   double damping = 0.01;  // of it
-  int threads = 1;        // for the weights; what comes out does not depend on it
+  // Whether errors of weights count as the power of what they meet, where there are samples
+  // (input_powers.h). Automatic: in 4 bits.
+  enum class Weighting : uint8_t { kNone, kActivation, kAuto };
+  Weighting weighting = Weighting::kAuto;
+  int threads = 1;  // for the weights; what comes out does not depend on it
   // Weight codes up to 127, or up to 63 where the CPU's 8-bit products saturate.
   enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
   WeightRange weight_range = WeightRange::kAuto;
-  double percentile = 99.99;
-  bool zero_non_finite = false;  // in weights and samples: taken as 0, not refused
+  quant::EstimatorOptions estimation;  // parameters of the algorithms
+  bool zero_non_finite = false;        // in weights and samples: taken as 0, not refused
   // What the user decides for single layers: the first rule that matches wins.
   std::vector<LayerRule> layers;
   bool strict = false;  // a rule that matches no layer is an error
@@ -72,6 +85,11 @@ struct QuantizeOptions {
   OnFail on_fail = OnFail::kMixed;
   double max_float_fraction = 0.35;
   Fallback fallback = Fallback::kAuto;
+  // Which layers move: those that, quantized alone, cost the network's outputs most; or cost their
+  // own results most, which one run tells of all; or none.
+  enum class Policy : uint8_t { kOutput, kLocal, kOff };
+  Policy policy = Policy::kOutput;
+  int64_t memory_bytes = 0;      // memory budget (memory_budget.h); 0: none
   double search_seconds = 120;   // time budget of the search
   double held_out_share = 0.25;  // of the samples, for measuring rather than calibrating
   // Smoothing of matrix products' inputs (smooth_activations.h): automatic is for transformers.
@@ -79,6 +97,9 @@ struct QuantizeOptions {
   Smoothing smoothing = Smoothing::kAuto;
   // 0 to 1; none: 0.5 where ranges are taken by token, else chosen for each activation.
   std::optional<double> smoothing_alpha;
+  // Between convolutions (equalize_layers.h): automatic is where weights have one scale in all.
+  enum class Equalization : uint8_t { kAuto, kOn, kOff };
+  Equalization equalization = Equalization::kAuto;
   // Takes the mean error of each layer out of its bias (correct_biases.h). Automatic: where that is
   // measured to bring the outputs nearer to float32.
   enum class BiasCorrection : uint8_t { kAuto, kOn, kOff };
@@ -105,6 +126,7 @@ struct WeightReport {
   std::string format;     // "f32"; "s8c", "s8t": a scale per channel or one; "u4g128", "cb4c", ...
   std::string algorithm;  // of the scales or levels; empty for float32
   bool gptq = false;      // with error feedback
+  bool weighted = false;  // errors counted as the power of what they meet
   std::string expand;     // "load" or "run": when 4 bits become 8; else empty
   std::string note;       // why so, where that was decided by looking at the weights
 };
@@ -121,9 +143,10 @@ struct LayerReport {
   double output_sqnr_db = 0;  // this layer's result in the quantized network; 0: not measured
   double alone_sqnr_db = 0;   // network output with only this layer quantized; 0: not measured
   size_t bytes_before = 0;
-  size_t bytes_after = 0;     // as they are stored
-  size_t bytes_resident = 0;  // in memory while they are served, before packing
-  std::string kernel;         // the implementation that serves it
+  size_t bytes_after = 0;               // as they are stored
+  size_t bytes_resident = 0;            // in memory while they are served, before packing
+  std::string kernel;                   // the implementation that serves it
+  std::vector<std::string> transforms;  // of its weights, before: "cross_layer_equalization"
 };
 
 struct QuantizeReport {

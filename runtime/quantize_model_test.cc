@@ -278,11 +278,35 @@ TEST(QuantizeModel, RangesOfALayerMayBeChosenDifferently) {
   };
   const QuantizedModel before = Quantize(model, Samples(16), options);
   options.layers = {{.match = "middle", .activation_algorithm = "percentile"}};
-  options.percentile = 90;
+  options.estimation.percentile = 90;
   options.on_fail = OnFail::kWarn;
   const QuantizedModel after = Quantize(model, Samples(16), options);
   EXPECT_LT(scale_of(after, "middle"), 0.9f * scale_of(before, "middle"));
   EXPECT_EQ(scale_of(after, "last"), scale_of(before, "last"));
+}
+
+TEST(QuantizeModel, TransformersKeepTheirOutliersUnlessForced) {
+  const auto model = SmallNetwork(false);
+  const auto status = [&](const QuantizeOptions& options) {
+    return QuantizeModel(model.graph, model.example_shapes, Samples(8), options).status();
+  };
+  for (const char* algorithm : {"percentile", "entropy", "histogram_equalization"}) {
+    QuantizeOptions options{.recipe = Recipe::kTransformer, .activation_algorithms = {algorithm}};
+    EXPECT_THAT(std::string(status(options).message()),
+                AllOf(HasSubstr("Q012"), HasSubstr(algorithm), HasSubstr("force: true")));
+    options.force_clipping = true;
+    EXPECT_TRUE(status(options).ok());
+    options = {.recipe = Recipe::kTransformer,
+               .layers = {{.match = "middle", .activation_algorithm = algorithm}}};
+    EXPECT_THAT(std::string(status(options).message()),
+                AllOf(HasSubstr("Q012"), HasSubstr("'middle'")));
+    options.layers[0].force_clipping = true;
+    EXPECT_TRUE(status(options).ok());
+    EXPECT_TRUE(status({.recipe = Recipe::kCnn, .activation_algorithms = {algorithm}}).ok());
+  }
+  EXPECT_TRUE(status({.recipe = Recipe::kTransformer}).ok());
+  EXPECT_TRUE(
+      status({.recipe = Recipe::kTransformer, .activation_algorithms = {"least_squares"}}).ok());
 }
 
 TEST(QuantizeModel, ARuleThatMatchesNothingIsToldOrRefused) {

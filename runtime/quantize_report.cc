@@ -83,8 +83,8 @@ std::string LayersText(const QuantizeReport& report) {
 
 }  // namespace
 
-std::string ReportText(const QuantizeReport& report) {
-  std::string text = LayersText(report);
+std::string ReportText(const QuantizeReport& report, bool per_layer) {
+  std::string text = per_layer ? LayersText(report) : "";
   const ReportTotals totals = Sum(report);
   absl::StrAppendFormat(&text, "\nmode                 %s, %d layers int8, ", report.mode,
                         totals.int8);

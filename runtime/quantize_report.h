@@ -13,7 +13,7 @@
 namespace octet::runtime {
 
 // Aligned columns: what was decided for each layer and why, then the whole model.
-std::string ReportText(const QuantizeReport& report);
+std::string ReportText(const QuantizeReport& report, bool per_layer = true);
 
 // What only the caller knows: what the report is of, and what it took. What is empty or 0 is left
 // out of the report.
@@ -31,6 +31,7 @@ struct ReportContext {
   size_t model_bytes = 0;
   int opset = 0;
   int cores = 0;
+  bool per_layer = true;                                      // false: only the totals
   std::vector<std::pair<std::string, double>> stage_seconds;  // in order
   size_t peak_rss_bytes = 0;
   std::optional<Memory> memory;

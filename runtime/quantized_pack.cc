@@ -23,15 +23,16 @@ void Fields(Archive& archive, quant::Precision& precision) {
 
 template <typename Archive>
 void Fields(Archive& archive, WeightReport& weights) {
-  archive(weights.bits, weights.format, weights.algorithm, weights.gptq, weights.expand,
-          weights.note);
+  archive(weights.bits, weights.format, weights.algorithm, weights.gptq, weights.weighted,
+          weights.expand, weights.note);
 }
 
 template <typename Archive>
 void Fields(Archive& archive, LayerReport& layer) {
   archive(layer.node, layer.op, layer.precision, layer.reason, layer.weight_shape, layer.macs,
           layer.weights, layer.weight_sqnr_db, layer.output_sqnr_db, layer.alone_sqnr_db,
-          layer.bytes_before, layer.bytes_after, layer.bytes_resident, layer.kernel);
+          layer.bytes_before, layer.bytes_after, layer.bytes_resident, layer.kernel,
+          layer.transforms);
 }
 
 template <typename Archive>

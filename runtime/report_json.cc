@@ -210,6 +210,7 @@ void WriteWeights(const LayerReport& layer, const WeightDetails* details, JsonWr
   json.Set("format", layer.weights.format);
   json.Set("algorithm", layer.weights.algorithm);
   json.Set("error_compensation", layer.weights.gptq ? "gptq" : "none");
+  json.Set("weighting", layer.weights.weighted ? "activation" : "none");
   if (!layer.weights.expand.empty()) json.Set("expand", layer.weights.expand);
   json.Set("note", layer.weights.note);
   json.Set("sqnr_db", layer.weight_sqnr_db);
@@ -228,7 +229,8 @@ void WriteActivations(const ActivationDetails& activations, absl::string_view al
   if (const auto& served = activations.served) {
     json.Set("timing", "static");
     json.Set("dtype", absl::AsciiStrToLower(Name(served->dtype)));
-    json.Set("scheme", served->dtype == DataType::kUint8 ? "asymmetric" : "symmetric");
+    const bool centered = served->dtype == DataType::kInt8 || served->affine.zero_point == 128;
+    json.Set("scheme", centered ? "symmetric" : "asymmetric");
     json.Set("granularity", "per_tensor");
     json.Set("algorithm", algorithm);
     json.Set("scale", served->affine.scale);
@@ -272,6 +274,7 @@ void WriteLayer(const QuantizeReport& report, size_t index, JsonWriter& json) {
   json.Set("bytes_before", layer.bytes_before);
   json.Set("bytes_after", layer.bytes_after);
   json.Set("kernel", layer.kernel);
+  json.SetTexts("transforms", layer.transforms);
   const LayerDetails* details = index < report.details.size() ? &report.details[index] : nullptr;
   WriteWeights(layer, details ? &details->weights : nullptr, json);
   if (details && details->activations) {
@@ -300,7 +303,8 @@ std::string ReportJson(const QuantizeReport& report, const ReportContext& contex
   WriteAccuracy(report.accuracy, json);
   if (!report.details.empty()) WriteAlgorithms(report, json);
   json.BeginArray("layers");
-  for (size_t i = 0; i < report.layers.size(); ++i) WriteLayer(report, i, json);
+  const size_t layers = context.per_layer ? report.layers.size() : 0;
+  for (size_t i = 0; i < layers; ++i) WriteLayer(report, i, json);
   json.EndArray();
   json.SetTexts("warnings", report.warnings);
   if (!context.configuration.empty()) json.Set("configuration", context.configuration);

@@ -1,5 +1,6 @@
 #include "runtime/served_ranges.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -7,6 +8,7 @@
 
 #include "base/status.h"
 #include "graph/infer.h"
+#include "runtime/equalize_layers.h"
 
 namespace octet::runtime {
 namespace {
@@ -43,8 +45,11 @@ absl::StatusOr<std::vector<int64_t>> FirstDimensions(const Graph& graph,
 
 }  // namespace
 
-ServedRanges RangesOf(const Graph& quantized, std::vector<SmoothedActivation> smoothing) {
-  ServedRanges served{.smoothing = std::move(smoothing)};
+ServedRanges RangesOf(const Graph& quantized, std::vector<SmoothedActivation> smoothing,
+                      const QuantizeReport& report) {
+  const std::vector<std::string>& done = report.transforms;
+  ServedRanges served{.equalized = std::find(done.begin(), done.end(), kEqualization) != done.end(),
+                      .smoothing = std::move(smoothing)};
   std::set<ValueId> seen;
   for (const graph::NodeId id : quantized.Nodes()) {
     const graph::Node& node = quantized.node(id);
@@ -73,6 +78,7 @@ ServedRanges RangesOf(const Graph& quantized, std::vector<SmoothedActivation> sm
 absl::Status WatchRanges(const ServedRanges& ranges, bool batchable,
                          std::span<const Shape> example_shapes, Graph& graph,
                          std::vector<TensorSpec>& outputs) {
+  if (ranges.equalized) OCTET_RETURN_IF_ERROR(EqualizeConvolutions(graph).status());
   OCTET_RETURN_IF_ERROR(SmoothAsBefore(graph, ranges.smoothing));
   std::vector<int64_t> one, two;
   if (batchable) {

@@ -11,6 +11,7 @@
 #include "base/tensor.h"
 #include "graph/graph.h"
 #include "runtime/compiled_model.h"
+#include "runtime/quantize_model.h"
 #include "runtime/smooth_activations.h"
 
 namespace octet::runtime {
@@ -23,16 +24,18 @@ struct ServedRange {
 };
 
 struct ServedRanges {
+  bool equalized = false;                     // the float network was, before it was smoothed
   std::vector<SmoothedActivation> smoothing;  // of the float network
   std::vector<ServedRange> ranges;
 };
 
-// Of a network that was made of a float network, smoothed so.
-ServedRanges RangesOf(const graph::Graph& quantized, std::vector<SmoothedActivation> smoothing);
+// Of a network that was made of a float network, smoothed so and transformed as its report says.
+ServedRanges RangesOf(const graph::Graph& quantized, std::vector<SmoothedActivation> smoothing,
+                      const QuantizeReport& report = {});
 
-// Smooths the float network in the same way, and makes these values outputs behind its own, named
-// after the layers; of networks that batch, only values whose rows are those of the batch. Errors
-// are SmoothAsBefore()'s and those of shape inference.
+// Transforms the float network in the same way, and makes these values outputs behind its own,
+// named after the layers; of networks that batch, only values whose rows are those of the batch.
+// Errors are those of EqualizeConvolutions() and SmoothAsBefore()'s and those of shape inference.
 absl::Status WatchRanges(const ServedRanges& ranges, bool batchable,
                          std::span<const Shape> example_shapes, graph::Graph& graph,
                          std::vector<TensorSpec>& outputs);

@@ -132,6 +132,9 @@ def value_schema(form: str) -> dict:
     if match := re.fullmatch(r"a number above (\d+) up to (\d+)(, or auto)?", form):
         number = {"type": "number", "exclusiveMinimum": int(match[1]), "maximum": int(match[2])}
         return {"anyOf": [number, {"const": "auto"}]} if match[3] else number
+    if match := re.fullmatch(r"a list of one or more of (.*)", form):
+        return {"type": "array", "minItems": 1, "uniqueItems": True,
+                "items": one_of(*match[1].split(", "))}  # fmt: skip
     if match := re.fullmatch(r"auto, (a number from .*)", form):
         return {"anyOf": [{"const": "auto"}, value_schema(match[1])]}
     if re.fullmatch(r"the path of .*|a name|an address or host name|a glob .*", form):

@@ -1,9 +1,11 @@
 // The order of the passes. Order is meaning, so it is written by hand, each with its reason.
 
 #include <array>
+#include <vector>
 
-#include "graph/pass.h"
 #include "graph/passes/passes.h"
+#include "graph/passes/strip_quantization.h"
+#include "graph/pipeline.h"
 
 namespace octet::graph {
 
@@ -46,6 +48,19 @@ std::span<const Pass> FloatPipeline() {
       {"absorb_quantization", AbsorbQuantization},
   });
   return kPasses;
+}
+
+std::vector<Pass> FloatPipeline(const PipelineOptions& options) {
+  std::vector<Pass> passes;
+  for (const Pass& pass : FloatPipeline()) {
+    if (pass.run == FoldBatchNorm && !options.fold_batch_norm) continue;
+    // While weights are codes behind a node, which folding makes floats of.
+    if (pass.run == ReadQuantizedWeights && options.strip_quantization) {
+      passes.push_back({"strip_quantization", StripQuantization});
+    }
+    passes.push_back(pass);
+  }
+  return passes;
 }
 
 }  // namespace octet::graph

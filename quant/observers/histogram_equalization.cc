@@ -30,7 +30,8 @@ absl::Status CheckGamma(double gamma) {
 }
 
 // Few values need wide bins, else the estimate of the density degenerates to their positions.
-size_t BinsFor(double count) {
+size_t BinsFor(double count, const EstimatorOptions& options) {
+  if (options.bins > 0) return options.bins;
   return std::clamp<size_t>(4 * static_cast<size_t>(std::ceil(std::cbrt(count))), 16, 2048);
 }
 
@@ -91,10 +92,12 @@ bool HasMoreDistinct(std::span<const float> points, size_t wanted) {
   return false;
 }
 
-EqualizedCoordinate CoordinateOf(const Distribution& values, bool magnitudes, double gamma) {
+EqualizedCoordinate CoordinateOf(const Distribution& values, bool magnitudes,
+                                 const EstimatorOptions& options) {
   const double low = magnitudes ? 0 : values.min();
   const double high = magnitudes ? values.LargestMagnitude() : values.max();
-  EqualizedCoordinate coordinate(low, high, BinsFor(static_cast<double>(values.count())), gamma);
+  EqualizedCoordinate coordinate(low, high, BinsFor(static_cast<double>(values.count()), options),
+                                 options.gamma);
   const std::span<const float> points = values.points();
   for (size_t i = 0; i < points.size(); ++i) {
     // What a rectifier has set to zero says nothing about where to clip.
@@ -113,7 +116,7 @@ absl::StatusOr<RangeEstimate> Estimate(const Distribution& values, const Grid& g
   const size_t cells = std::bit_ceil(static_cast<size_t>(grid.steps()) + 1);
   if (values.count() < 4 * cells) return RangeEstimate{.range = whole, .fell_back = true};
   if (!HasMoreDistinct(values.points(), cells)) return RangeEstimate{whole};
-  const EqualizedCoordinate coordinate = CoordinateOf(values, grid.symmetric, options.gamma);
+  const EqualizedCoordinate coordinate = CoordinateOf(values, grid.symmetric, options);
   if (coordinate.Empty()) return RangeEstimate{whole};
   const double half_cell = 0.5 / static_cast<double>(cells);
   if (grid.symmetric) {
@@ -128,7 +131,8 @@ absl::StatusOr<RangeEstimate> Estimate(const Distribution& values, const Grid& g
 
 // The equalized position of each cell. With gamma 1 it is its rank, which needs no histogram and
 // makes all cells hold the same number of values, give or take one.
-std::vector<double> Positions(std::span<const Cell> cells, double gamma) {
+std::vector<double> Positions(std::span<const Cell> cells, const EstimatorOptions& options) {
+  const double gamma = options.codebook_gamma;
   double total = 0;
   for (const Cell& cell : cells) total += cell.weight;
   std::vector<double> positions;
@@ -142,7 +146,7 @@ std::vector<double> Positions(std::span<const Cell> cells, double gamma) {
     return positions;
   }
   EqualizedCoordinate coordinate(cells.front().mean, cells.back().mean,
-                                 BinsFor(static_cast<double>(cells.size())), gamma);
+                                 BinsFor(static_cast<double>(cells.size()), options), gamma);
   // Shares rather than weights: only their ratio counts.
   for (const Cell& cell : cells) coordinate.Count(cell.mean, cell.weight / total);
   coordinate.Integrate();
@@ -153,7 +157,7 @@ std::vector<double> Positions(std::span<const Cell> cells, double gamma) {
 absl::StatusOr<Codebook> Fit(std::span<const Cell> cells, size_t levels,
                              const EstimatorOptions& options) {
   OCTET_RETURN_IF_ERROR(CheckGamma(options.codebook_gamma));
-  const std::vector<double> positions = Positions(cells, options.codebook_gamma);
+  const std::vector<double> positions = Positions(cells, options);
   struct Sum {
     double weight = 0;
     double weighted = 0;

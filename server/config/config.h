@@ -49,9 +49,12 @@ enum class QuantizationMode : uint8_t { kFloat32, kBFloat16, kInt8, kInt4, kAuto
 enum class RecipeName : uint8_t { kAuto, kCnn, kMobileCnn, kTransformer, kRnn, kMlp, kNone };
 enum class WeightScheme : uint8_t { kAuto, kSymmetric, kAsymmetric };
 enum class ErrorCompensation : uint8_t { kAuto, kNone, kGptq };
+enum class WeightWeighting : uint8_t { kAuto, kNone, kActivation };
 enum class WeightExpansion : uint8_t { kLoad, kRun };
 enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
 enum class ActivationTiming : uint8_t { kAuto, kStatic, kDynamic };
+enum class ActivationScheme : uint8_t { kAuto, kSymmetric, kAsymmetric };
+enum class ActivationGranularity : uint8_t { kAuto, kPerTensor, kPerToken };
 enum class CalibrationSource : uint8_t { kAuto, kDataset, kDynamic, kSynthetic, kFile, kTraffic };
 enum class NotANumberPolicy : uint8_t { kError, kZero };
 
@@ -73,6 +76,7 @@ struct WeightQuantizationConfig {
   std::string algorithm = "least_squares";  // name of a range estimator
   WeightGranularityConfig granularity;
   double mixed_gain_db = 0.5;
+  WeightWeighting weighting = WeightWeighting::kAuto;
   WeightRange range = WeightRange::kAuto;
   std::string codebook = "none";  // or an algorithm
   ErrorCompensation error_compensation = ErrorCompensation::kAuto;
@@ -80,7 +84,10 @@ struct WeightQuantizationConfig {
 };
 
 struct ActivationQuantizationConfig {
+  ActivationScheme scheme = ActivationScheme::kAuto;
   std::string algorithm = "auto";  // name of a range estimator, or auto
+  bool force = false;
+  ActivationGranularity granularity = ActivationGranularity::kAuto;
   ActivationTiming timing = ActivationTiming::kAuto;
 };
 
@@ -88,8 +95,27 @@ struct GptqParameters {
   double damping = 0.01;
 };
 
+struct LeastSquaresParameters {
+  int max_iter = 10;
+  double tolerance = 1e-6;
+};
+
+struct HistogramEqualizationParameters {
+  double gamma = 0;  // up to 1; 0: 1/2 for ranges, 1/3 for codebooks
+  int bins = 0;      // 0: by the number of values
+};
+
+enum class TreeGrowth : uint8_t { kBestFirst, kBalanced };
+
+struct DecisionTreeParameters {
+  TreeGrowth growth = TreeGrowth::kBestFirst;
+};
+
 struct AlgorithmParameters {
   double percentile = 99.99;
+  LeastSquaresParameters least_squares;
+  HistogramEqualizationParameters histogram_equalization;
+  DecisionTreeParameters decision_tree;
   GptqParameters gptq;
 };
 
@@ -126,17 +152,23 @@ struct ShadowConfig {
 
 struct ReportConfig {
   std::string path;  // empty: none is written
+  std::vector<std::string> formats = {"text", "json", "html"};
+  bool per_layer = true;
   bool histograms = false;
 };
 
 struct BudgetConfig {
   double seconds = 120;
-  int threads = 0;  // 0: chosen for this machine
+  int threads = 0;    // 0: chosen for this machine
+  int memory_mb = 0;  // 0: no limit
 };
 
 enum class FloatFallback : uint8_t { kAuto, kBFloat16, kFloat32 };
 
+enum class SensitivityPolicy : uint8_t { kOutput, kLocal, kOff };
+
 struct MixedPrecisionConfig {
+  SensitivityPolicy policy = SensitivityPolicy::kOutput;
   FloatFallback fallback = FloatFallback::kAuto;
   double max_float_fraction = 0.35;  // share of the multiply-accumulates, 0 to 1
 };
@@ -151,6 +183,8 @@ struct SmoothQuantConfig {
 
 struct TransformsConfig {
   SmoothQuantConfig smooth_quant;
+  bool fold_batchnorm = true;
+  Switch cross_layer_equalization = Switch::kAuto;
   Switch bias_correction = Switch::kAuto;
 };
 
@@ -162,9 +196,12 @@ struct LayerWeightsConfig {
   std::optional<LayerGranularity> granularity;
 };
 
-struct LayerActivationsConfig {
+struct LayerActivationsConfig {  // none is kAuto
+  std::optional<ActivationScheme> scheme;
   std::optional<std::string> algorithm;
-  std::optional<ActivationTiming> timing;  // not kAuto
+  std::optional<bool> force;
+  std::optional<ActivationGranularity> granularity;
+  std::optional<ActivationTiming> timing;
 };
 
 struct LayerRule {
@@ -197,6 +234,7 @@ struct QuantizationConfig {
   ShadowConfig shadow;
   ReportConfig report;
   NotANumberPolicy on_nan = NotANumberPolicy::kError;
+  bool override_embedded = false;
   bool strict = false;
   std::vector<LayerRule> layers;  // the first rule that matches wins
 };

@@ -283,6 +283,49 @@ TEST(ParseConfig, SettingsOfWeightsMustAgree) {
             where + "weights.codebook excludes error_compensation gptq (Q005)");
 }
 
+TEST(ParseConfig, FormatsOfReportsAreAList) {
+  const auto error = [](const std::string& value) {
+    return ErrorOf(absl::StrCat("quantization: {report: {formats: ", value, "}}"));
+  };
+  EXPECT_EQ(error("[json, html]"), "ok");
+  for (const char* value : {"json", "[]", "[json, json]", "[pdf]", "[[json]]"}) {
+    EXPECT_THAT(error(value), HasSubstr("must be a list of one or more of text, json, html"))
+        << value;
+  }
+}
+
+TEST(ParseConfig, ParametersOfAlgorithmsHaveLimits) {
+  const auto error = [](const std::string& keys) {
+    return ErrorOf(absl::StrCat("quantization: {algorithm_params: {", keys, "}}"));
+  };
+  EXPECT_EQ(error("histogram_equalization: {gamma: 1, bins: 65536}"), "ok");
+  EXPECT_EQ(error("histogram_equalization: {gamma: auto, bins: auto}"), "ok");
+  EXPECT_THAT(error("histogram_equalization: {gamma: 1.5}"),
+              HasSubstr("gamma: must be a number above 0 up to 1, or auto, not '1.5'"));
+  EXPECT_THAT(error("histogram_equalization: {bins: -1}"), HasSubstr("bins: must be an integer"));
+  EXPECT_THAT(error("percentile: 50000"), HasSubstr("percentile: must be a number from 50 to 100"));
+  EXPECT_THAT(error("decision_tree: {growth: best}"), HasSubstr("growth: must be one of"));
+}
+
+TEST(ParseConfig, RangesByTokenAreMeasuredWhileServing) {
+  const auto error = [](const std::string& keys) {
+    return ErrorOf(absl::StrCat("quantization: {", keys, "}"));
+  };
+  const std::string needs =
+      "activations.granularity per_token needs activations.timing dynamic (Q007)";
+  const std::string where = "f.yaml:line 1: quantization: ";
+  EXPECT_EQ(error("activations: {granularity: per_token}"), where + needs);
+  EXPECT_EQ(error("activations: {granularity: per_token, timing: dynamic}"), "ok");
+  EXPECT_EQ(error("activations: {granularity: per_tensor, timing: static}"), "ok");
+  EXPECT_EQ(error("layers: [{match: a, activations: {granularity: per_token}}]"),
+            where + "layers: match a: " + needs);
+  EXPECT_EQ(error("activations: {timing: dynamic}, "
+                  "layers: [{match: a, activations: {granularity: per_token}}]"),
+            "ok");
+  EXPECT_EQ(error("layers: [{match: a, activations: {granularity: per_token, timing: dynamic}}]"),
+            "ok");
+}
+
 TEST(ParseConfig, SectionsAndListsMustBeThat) {
   EXPECT_EQ(
       ErrorOf("server: 8001\n"),
@@ -298,11 +341,11 @@ TEST(ParseConfig, SectionsAndListsMustBeThat) {
 }
 
 TEST(ParseConfig, WhatIsPlannedIsRefusedAsSuch) {
-  EXPECT_EQ(ErrorOf("quantization:\n  override_embedded: true\n"),
-            "f.yaml:line 2: quantization.override_embedded: not supported in this version");
-  EXPECT_EQ(
-      ErrorOf("models:\n- name: a\n  quantization: {weights: {weighting: auto}}\n"),
-      "f.yaml:line 3: models[0].quantization.weights.weighting: not supported in this version");
+  EXPECT_EQ(ErrorOf("quantization:\n  calibration: {preprocessing: {}}\n"),
+            "f.yaml:line 2: quantization.calibration.preprocessing: not supported in this version");
+  EXPECT_EQ(ErrorOf("models:\n- name: a\n  quantization: {transforms: {attention_matmul: auto}}\n"),
+            "f.yaml:line 3: models[0].quantization.transforms.attention_matmul: not supported in "
+            "this version");
   EXPECT_EQ(ErrorOf("quantization: {weights: {expand: float}}\n"),
             "f.yaml:line 1: quantization.weights.expand: 'float' is not supported in this version; "
             "must be one of load, run");

@@ -16,13 +16,21 @@ const Fields<ExecutionConfig>& ExecutionFields();
 const Fields<QuantizationConfig>& QuantizationFields();
 const Fields<BitsConfig>& BitsFields();
 const Fields<WeightQuantizationConfig>& WeightQuantizationFields();
+const Fields<ActivationQuantizationConfig>& ActivationQuantizationFields();
+const Fields<AlgorithmParameters>& AlgorithmParameterFields();
+const Fields<LayerActivationsConfig>& LayerActivationFields();
+const Fields<TransformsConfig>& TransformsFields();
 const Fields<LogConfig>& LogFields();
 const Fields<ModelConfig>& ModelFields();
 const Fields<Config>& ConfigFields();  // the top level
 
 // What is wrong with settings whose values are each of the right form, or "".
 std::string CheckQuantization(const QuantizationConfig& quantization);
-std::string CheckWeightQuantization(const QuantizationConfig& quantization);  // a part of it
+std::string CheckWeightQuantization(const QuantizationConfig& quantization);  // parts of it
+std::string CheckActivationQuantization(const QuantizationConfig& quantization);
+
+// Whether a rule for layers says anything of their activations.
+bool SetsActivations(const LayerActivationsConfig& activations);
 
 // What a user calls the range estimators, the default first.
 const std::vector<std::string>& RangeEstimatorNames();

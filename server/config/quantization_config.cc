@@ -1,18 +1,11 @@
 // Rows of `quantization`. What a later version adds leaves unsupported.cc and becomes a row here.
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/config/fields.h"
 
 namespace octet::server {
 namespace {
-
-std::vector<std::string> RangeEstimatorsOrAuto() {
-  std::vector<std::string> names = RangeEstimatorNames();
-  names.insert(names.begin(), "auto");
-  return names;
-}
 
 ValueForm<QuantizationMode> Mode() {
   return Choice<QuantizationMode>({{"fp32", QuantizationMode::kFloat32},
@@ -32,38 +25,6 @@ ValueForm<QuantizationMode> LayerMode() {
 ValueForm<LayerGranularity> Granularity() {
   return Choice<LayerGranularity>({{"per_channel", LayerGranularity::kPerChannel},
                                    {"per_tensor", LayerGranularity::kPerTensor}});
-}
-
-const Fields<ActivationQuantizationConfig>& ActivationFields() {
-  static const auto* const kFields = new Fields<ActivationQuantizationConfig>{
-      Value("algorithm", &ActivationQuantizationConfig::algorithm, Word(RangeEstimatorsOrAuto()),
-            "How the range of the activations is chosen; auto takes the one whose outputs are "
-            "measured to be nearest to float32."),
-      Value("timing", &ActivationQuantizationConfig::timing,
-            Choice<ActivationTiming>({{"auto", ActivationTiming::kAuto},
-                                      {"static", ActivationTiming::kStatic},
-                                      {"dynamic", ActivationTiming::kDynamic}}),
-            "Ranges from calibration, or measured per row while serving; auto is static where "
-            "there is calibration data, but for the matrix products of transformers."),
-  };
-  return *kFields;
-}
-
-const Fields<GptqParameters>& GptqFields() {
-  static const auto* const kFields = new Fields<GptqParameters>{
-      Value("damping", &GptqParameters::damping, Real(0, 1),
-            "What is added to the diagonal of the inputs' second moments, as a share of its mean."),
-  };
-  return *kFields;
-}
-
-const Fields<AlgorithmParameters>& AlgorithmParameterFields() {
-  static const auto* const kFields = new Fields<AlgorithmParameters>{
-      Value("percentile", &AlgorithmParameters::percentile, Real(50, 100),
-            "Share of the values, in percent, that the percentile algorithm keeps in range."),
-      Section("gptq", &AlgorithmParameters::gptq, GptqFields(), "Of error compensation."),
-  };
-  return *kFields;
 }
 
 const Fields<CalibrationConfig>& CalibrationFields() {
@@ -138,6 +99,13 @@ const Fields<AccuracyConfig>& AccuracyFields() {
 
 const Fields<MixedPrecisionConfig>& MixedPrecisionFields() {
   static const auto* const kFields = new Fields<MixedPrecisionConfig>{
+      Value("policy", &MixedPrecisionConfig::policy,
+            Choice<SensitivityPolicy>({{"output", SensitivityPolicy::kOutput},
+                                       {"local", SensitivityPolicy::kLocal},
+                                       {"off", SensitivityPolicy::kOff}}),
+            "Which layers get more precision where the target is missed: those that, quantized "
+            "alone, harm the network's outputs most (output); their own results most, which one "
+            "run tells of all layers (local); or none (off)."),
       Value("fallback", &MixedPrecisionConfig::fallback,
             Choice<FloatFallback>({{"auto", FloatFallback::kAuto},
                                    {"bf16", FloatFallback::kBFloat16},
@@ -152,33 +120,6 @@ const Fields<MixedPrecisionConfig>& MixedPrecisionFields() {
   return *kFields;
 }
 
-ValueForm<Switch> AutoOnOff() {
-  return Choice<Switch>({{"auto", Switch::kAuto}, {"on", Switch::kOn}, {"off", Switch::kOff}});
-}
-
-const Fields<SmoothQuantConfig>& SmoothQuantFields() {
-  static const auto* const kFields = new Fields<SmoothQuantConfig>{
-      Value("enabled", &SmoothQuantConfig::enabled, AutoOnOff(),
-            "auto smooths transformers and equalizes the channels between convolutions, with "
-            "calibration data."),
-      Value("alpha", &SmoothQuantConfig::alpha, RealOrAuto(1),
-            "How much of the difficulty moves from the activations into the weights; auto is 0.5 "
-            "where ranges are taken by token, and else chooses for each activation."),
-  };
-  return *kFields;
-}
-
-const Fields<TransformsConfig>& TransformsFields() {
-  static const auto* const kFields = new Fields<TransformsConfig>{
-      Section("smooth_quant", &TransformsConfig::smooth_quant, SmoothQuantFields(),
-              "Channels with outliers are divided, the weights that read them multiplied."),
-      Value("bias_correction", &TransformsConfig::bias_correction, AutoOnOff(),
-            "Takes the mean error of every layer out of its bias; auto keeps that where the "
-            "outputs are measured to come nearer to float32."),
-  };
-  return *kFields;
-}
-
 const Fields<BudgetConfig>& BudgetFields() {
   static const auto* const kFields = new Fields<BudgetConfig>{
       Value("seconds", &BudgetConfig::seconds, Real(0, 86'400),
@@ -186,6 +127,12 @@ const Fields<BudgetConfig>& BudgetFields() {
             "taken. 0: no search."),
       Value("threads", &BudgetConfig::threads, IntegerOrAuto<int>(1024),
             "Threads that quantize weights; auto: one per core, at most 4."),
+      Value(
+          "memory_mb", &BudgetConfig::memory_mb, IntegerOrAuto<int>(1 << 24),
+          "What quantizing a model may hold in MiB: float weights, integers made of them, samples "
+          "and statistics of what layers read, but not the activations of running it. Layers "
+          "whose statistics do not fit are rounded without error compensation; a model whose "
+          "weights and samples do not is not loaded. auto: no limit, 256 MiB of statistics."),
   };
   return *kFields;
 }
@@ -204,6 +151,11 @@ const Fields<ReportConfig>& ReportFields() {
       Value("path", &ReportConfig::path, Path("the path of a folder"),
             "Folder in which NAME/VERSION/report.txt, .json and .html are written whenever a model "
             "is quantized; none: no report is written."),
+      Value("formats", &ReportConfig::formats, Words({"text", "json", "html"}),
+            "Which of report.txt, report.json and report.html, the page for the browser, are "
+            "written."),
+      Value("per_layer", &ReportConfig::per_layer, Boolean(),
+            "With what has become of each layer, beside the totals."),
       Value("histograms", &ReportConfig::histograms, Boolean(),
             "With what each layer reads and how every algorithm would have quantized it. Takes "
             "longer than quantizing; a start from a .qpack file has none."),
@@ -246,18 +198,6 @@ const Fields<LayerWeightsConfig>& LayerWeightFields() {
   return *kFields;
 }
 
-const Fields<LayerActivationsConfig>& LayerActivationFields() {
-  static const auto* const kFields = new Fields<LayerActivationsConfig>{
-      Value("algorithm", &LayerActivationsConfig::algorithm, Optional(Word(RangeEstimatorNames())),
-            "As quantization.activations.algorithm, for what the layer reads."),
-      Value("timing", &LayerActivationsConfig::timing,
-            Optional(Choice<ActivationTiming>(
-                {{"static", ActivationTiming::kStatic}, {"dynamic", ActivationTiming::kDynamic}})),
-            "As quantization.activations.timing."),
-  };
-  return *kFields;
-}
-
 // A glob on names; or op:GLOB on operators, with [group=in_channels] or without.
 ValueForm<std::string> LayerMatch() {
   ValueForm<std::string> form =
@@ -293,7 +233,7 @@ const Fields<LayerRule>& LayerFields() {
 std::string CheckLayerRule(const LayerRule& rule) {
   if (rule.match.empty()) return "match is missing";
   const bool sets = rule.mode || rule.weights.algorithm || rule.weights.granularity ||
-                    rule.activations.algorithm || rule.activations.timing;
+                    SetsActivations(rule.activations);
   return sets ? "" : "sets nothing: mode, weights or activations is missing";
 }
 
@@ -320,7 +260,8 @@ const Fields<QuantizationConfig>& QuantizationFields() {
             "transformers are smoothed, and their activations take their ranges token by token."),
       Section("bits", &Q::bits, BitsFields(), "Widths, which follow from the mode."),
       Section("weights", &Q::weights, WeightQuantizationFields(), "How weights become integers."),
-      Section("activations", &Q::activations, ActivationFields(), "How activations become int8."),
+      Section("activations", &Q::activations, ActivationQuantizationFields(),
+              "How activations become int8."),
       Section("algorithm_params", &Q::algorithm_params, AlgorithmParameterFields(),
               "Parameters of the algorithms."),
       Section("calibration", &Q::calibration, CalibrationFields(),
@@ -343,6 +284,10 @@ const Fields<QuantizationConfig>& QuantizationFields() {
                 {{"error", NotANumberPolicy::kError}, {"zero", NotANumberPolicy::kZero}}),
             "What to do about weights and samples that are not finite: refuse them, or take them "
             "as 0."),
+      Value("override_embedded", &Q::override_embedded, Boolean(),
+            "Whether a model that comes quantized (QuantizeLinear, QLinearConv, MatMulInteger and "
+            "the like) loses its quantizers, weights becoming floats again, and is then what mode "
+            "says; else its own are used as they are."),
       Value("strict", &Q::strict, Boolean(),
             "Whether a rule of `layers` that matches no layer is an error, rather than a warning."),
       List("layers", &Q::layers, LayerFields(),
@@ -367,16 +312,8 @@ std::string CheckQuantization(const QuantizationConfig& quantization) {
       quantization.calibration.path.empty()) {
     return "Q009: calibration.source file needs calibration.path, a .qcal file or a folder of them";
   }
-  if (quantization.activations.timing == ActivationTiming::kStatic &&
-      quantization.calibration.source == CalibrationSource::kDynamic) {
-    return "activations.timing static needs data, but calibration.source is dynamic";
-  }
-  for (const LayerRule& rule : quantization.layers) {
-    if (rule.activations.timing == ActivationTiming::kStatic &&
-        quantization.calibration.source == CalibrationSource::kDynamic) {
-      return absl::StrCat("layers: activations.timing static of match ", rule.match,
-                          " needs data, but calibration.source is dynamic");
-    }
+  if (std::string problem = CheckActivationQuantization(quantization); !problem.empty()) {
+    return problem;
   }
   return CheckWeightQuantization(quantization);
 }

@@ -34,27 +34,10 @@ bool Listed(absl::string_view setting) {
 
 const std::vector<std::string>& UnsupportedSettings() {
   static const auto* const kSettings = new std::vector<std::string>{
-      "quantization.weights.weighting",
-      "quantization.weights.expand: float",
-      "quantization.activations.scheme",
-      "quantization.activations.granularity",
-      "quantization.activations.force",
-      "quantization.algorithm_params.histogram_equalization",
-      "quantization.algorithm_params.least_squares",
-      "quantization.algorithm_params.decision_tree",
-      "quantization.transforms.fold_batchnorm",
-      "quantization.transforms.cross_layer_equalization",
-      "quantization.transforms.attention_matmul",
-      "quantization.calibration.source: bn_stats",
-      "quantization.calibration.batch",
-      "quantization.calibration.preprocessing",
-      "quantization.accuracy.metric: f1",
+      "quantization.weights.expand: float",        "quantization.transforms.attention_matmul",
+      "quantization.calibration.source: bn_stats", "quantization.calibration.batch",
+      "quantization.calibration.preprocessing",    "quantization.accuracy.metric: f1",
       "quantization.accuracy.metric: custom:*",
-      "quantization.mixed_precision.policy",
-      "quantization.budget.memory_mb",
-      "quantization.override_embedded",
-      "quantization.report.formats",
-      "quantization.report.per_layer",
   };
   return *kSettings;
 }

@@ -164,6 +164,29 @@ ValueForm<std::string> Word(const std::vector<std::string>& words) {
   return Choice<std::string>(choices);
 }
 
+ValueForm<std::vector<std::string>> Words(const std::vector<std::string>& words) {
+  ValueForm<std::vector<std::string>> form;
+  form.words = words;
+  form.text = absl::StrCat("a list of one or more of ", absl::StrJoin(words, ", "));
+  form.parse = [words](const ConfigNode& node,
+                       const std::string&) -> std::optional<std::vector<std::string>> {
+    if (node.kind != ConfigNode::Kind::kSequence || node.children.empty()) return std::nullopt;
+    std::vector<std::string> found;
+    for (const ConfigNode& child : node.children) {
+      if (child.kind != ConfigNode::Kind::kScalar) return std::nullopt;
+      const bool known = std::find(words.begin(), words.end(), child.scalar) != words.end();
+      const bool repeated = std::find(found.begin(), found.end(), child.scalar) != found.end();
+      if (!known || repeated) return std::nullopt;
+      found.push_back(child.scalar);
+    }
+    return found;
+  };
+  form.print = [](const std::vector<std::string>& chosen) {
+    return absl::StrCat("[", absl::StrJoin(chosen, ", "), "]");
+  };
+  return form;
+}
+
 ValueForm<AccuracyTargetConfig> AccuracyTargetForm() {
   ValueForm<AccuracyTargetConfig> form;
   form.text = "auto, a number from 0 to 99 or {max_drop: a number from 0 to 1}";

@@ -106,7 +106,8 @@ ValueForm<bool> Boolean();
 ValueForm<std::string> Text(std::string text);                       // one or more characters
 ValueForm<std::string> Path(std::string text);                       // resolved; null: none
 ValueForm<std::string> Word(const std::vector<std::string>& words);  // one of these
-ValueForm<AccuracyTargetConfig> AccuracyTargetForm();                // auto, N, {max_drop: N}
-ValueForm<VersionPolicyConfig> VersionPolicyForm();  // latest, {latest: N}, all, {specific: []}
+ValueForm<std::vector<std::string>> Words(const std::vector<std::string>& words);  // some of these
+ValueForm<AccuracyTargetConfig> AccuracyTargetForm();  // auto, N, {max_drop: N}
+ValueForm<VersionPolicyConfig> VersionPolicyForm();    // latest, {latest: N}, all, {specific: []}
 
 }  // namespace octet::server

@@ -121,6 +121,13 @@ const Fields<WeightQuantizationConfig>& WeightQuantizationFields() {
       Value(
           "mixed_gain_db", &W::mixed_gain_db, Real(0, 99),
           "What a scale per channel must gain with granularity mixed, in dB of the weights' SQNR."),
+      Value(
+          "weighting", &W::weighting,
+          Choice<WeightWeighting>({{"auto", WeightWeighting::kAuto},
+                                   {"none", WeightWeighting::kNone},
+                                   {"activation", WeightWeighting::kActivation}}),
+          "activation: the error of a weight counts as the power of what it meets in calibration, "
+          "for scales and codebooks; auto does so in 4 bits."),
       Value("range", &W::range,
             Choice<WeightRange>({{"auto", WeightRange::kAuto},
                                  {"full", WeightRange::kFull},

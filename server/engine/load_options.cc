@@ -107,6 +107,13 @@ runtime::LayerRule ToLayerRule(const LayerRule& config) {
   if (config.activations.timing) {
     rule.dynamic = *config.activations.timing == ActivationTiming::kDynamic;
   }
+  rule.force_clipping = config.activations.force.value_or(false);
+  if (config.activations.scheme) {
+    rule.symmetric = *config.activations.scheme == ActivationScheme::kSymmetric;
+  }
+  if (config.activations.granularity) {
+    rule.by_token = *config.activations.granularity == ActivationGranularity::kPerToken;
+  }
   return rule;
 }
 
@@ -120,6 +127,19 @@ runtime::Fallback ToFallback(FloatFallback fallback) {
       break;
   }
   return runtime::Fallback::kAuto;
+}
+
+quant::EstimatorOptions ToEstimatorOptions(const AlgorithmParameters& config) {
+  quant::EstimatorOptions options{
+      .percentile = config.percentile,
+      .max_iterations = config.least_squares.max_iter,
+      .tolerance = config.least_squares.tolerance,
+      .bins = static_cast<size_t>(config.histogram_equalization.bins),
+      .balanced_tree = config.decision_tree.growth == TreeGrowth::kBalanced};
+  if (config.histogram_equalization.gamma > 0) {
+    options.gamma = options.codebook_gamma = config.histogram_equalization.gamma;
+  }
+  return options;
 }
 
 // Threads for the weights; more than a few would be felt by what is served meanwhile.
@@ -158,36 +178,55 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   options.compensation = compensation == ErrorCompensation::kGptq   ? Compensation::kGptq
                          : compensation == ErrorCompensation::kNone ? Compensation::kNone
                                                                     : Compensation::kAuto;
+  using Weighting = runtime::QuantizeOptions::Weighting;
+  const WeightWeighting weighting = config.weights.weighting;
+  options.weighting = weighting == WeightWeighting::kNone         ? Weighting::kNone
+                      : weighting == WeightWeighting::kActivation ? Weighting::kActivation
+                                                                  : Weighting::kAuto;
   options.damping = config.algorithm_params.gptq.damping;
   using Timing = runtime::QuantizeOptions::Timing;
   options.timing = config.activations.timing == ActivationTiming::kStatic    ? Timing::kStatic
                    : config.activations.timing == ActivationTiming::kDynamic ? Timing::kDynamic
                                                                              : Timing::kAuto;
+  options.force_clipping = config.activations.force;
+  options.symmetric_activations = config.activations.scheme == ActivationScheme::kSymmetric;
+  options.ranges_by_token = config.activations.granularity != ActivationGranularity::kPerTensor;
   options.recipe = ToRecipe(config.recipe);
   SetWeights(config, options);
   using Range = runtime::QuantizeOptions::WeightRange;
   options.weight_range = config.weights.range == WeightRange::kFull      ? Range::kFull
                          : config.weights.range == WeightRange::kReduced ? Range::kReduced
                                                                          : Range::kAuto;
-  options.percentile = config.algorithm_params.percentile;
+  options.estimation = ToEstimatorOptions(config.algorithm_params);
   options.zero_non_finite = config.on_nan == NotANumberPolicy::kZero;
   options.accuracy = ToTarget(config.accuracy);
   options.target_is_set = config.accuracy.target.value || config.accuracy.target.max_drop;
   options.estimated = config.calibration.source == CalibrationSource::kSynthetic;
   options.on_fail = ToOnFail(config.accuracy.on_fail);
   options.search_seconds = config.budget.seconds;
+  options.memory_bytes = int64_t{config.budget.memory_mb} << 20;
   options.max_float_fraction = config.mixed_precision.max_float_fraction;
   using Smoothing = runtime::QuantizeOptions::Smoothing;
   const SmoothQuantConfig& smooth = config.transforms.smooth_quant;
   options.smoothing = smooth.enabled == Switch::kOn    ? Smoothing::kOn
                       : smooth.enabled == Switch::kOff ? Smoothing::kOff
                                                        : Smoothing::kAuto;
+  using Equalization = runtime::QuantizeOptions::Equalization;
+  const Switch equalization = config.transforms.cross_layer_equalization;
+  options.equalization = equalization == Switch::kOn    ? Equalization::kOn
+                         : equalization == Switch::kOff ? Equalization::kOff
+                                                        : Equalization::kAuto;
   using Correction = runtime::QuantizeOptions::BiasCorrection;
   const Switch correction = config.transforms.bias_correction;
   options.bias_correction = correction == Switch::kOn    ? Correction::kOn
                             : correction == Switch::kOff ? Correction::kOff
                                                          : Correction::kAuto;
   if (smooth.alpha > 0) options.smoothing_alpha = smooth.alpha;
+  using Policy = runtime::QuantizeOptions::Policy;
+  const SensitivityPolicy policy = config.mixed_precision.policy;
+  options.policy = policy == SensitivityPolicy::kLocal ? Policy::kLocal
+                   : policy == SensitivityPolicy::kOff ? Policy::kOff
+                                                       : Policy::kOutput;
   options.fallback = ToFallback(config.mixed_precision.fallback);
   options.strict = config.strict;
   for (const LayerRule& rule : config.layers) options.layers.push_back(ToLayerRule(rule));
@@ -243,6 +282,8 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
           .seed = static_cast<uint64_t>(quantization.calibration.seed),
           .allow_noise = quantization.calibration.allow_unsafe,
           .validation_path = quantization.accuracy.validation,
+          .strip_quantization = quantization.override_embedded,
+          .fold_batch_norm = quantization.transforms.fold_batchnorm,
           .quantization = ToQuantizeOptions(quantization)};
 }
 

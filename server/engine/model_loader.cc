@@ -35,7 +35,7 @@ void WriteReport(const ModelSource& source, const QuantizationConfig& settings, 
   const std::filesystem::path folder =
       std::filesystem::path(settings.report.path) / source.name / absl::StrCat(source.version);
   absl::Status status = Describe(source.file.string(), settings, context);
-  if (status.ok()) status = WriteReports(folder.string(), report, context);
+  if (status.ok()) status = WriteReports(folder.string(), settings.report.formats, report, context);
   if (status.ok()) return;
   LogWarning("quantization.report: the report cannot be written",
              {{"model", source.name},

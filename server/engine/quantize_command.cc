@@ -112,7 +112,8 @@ absl::Status Quantize(const QuantizeOptions& options, Console& console) {
   }
   if (options.report_folder.empty()) return absl::OkStatus();
   OCTET_RETURN_IF_ERROR(Describe(options.model.path, options.model.settings.quantization, context));
-  const absl::Status written = WriteReports(options.report_folder, report, context);
+  const absl::Status written = WriteReports(
+      options.report_folder, options.model.settings.quantization.report.formats, report, context);
   return written.ok() ? written : Annotate(written, "--report");
 }
 

@@ -21,10 +21,12 @@ absl::Status Describe(const std::string& path, const QuantizationConfig& setting
   context.tool_version = OCTET_VERSION;
   context.cores = UsableCores();
   context.configuration = QuantizationYaml(settings);
+  context.per_layer = settings.report.per_layer;
   return absl::OkStatus();
 }
 
-absl::Status WriteReports(const std::string& folder, const runtime::QuantizeReport& report,
+absl::Status WriteReports(const std::string& folder, const std::vector<std::string>& formats,
+                          const runtime::QuantizeReport& report,
                           const runtime::ReportContext& context) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
@@ -33,9 +35,18 @@ absl::Status WriteReports(const std::string& folder, const runtime::QuantizeRepo
         absl::StrCat("cannot create ", folder, ": ", error.message()));
   }
   const std::string json = runtime::ReportJson(report, context);
-  OCTET_RETURN_IF_ERROR(WriteFile(folder + "/report.json", json));
-  OCTET_RETURN_IF_ERROR(WriteFile(folder + "/report.txt", runtime::ReportText(report)));
-  return WriteFile(folder + "/report.html", ReportPage(json));
+  for (const std::string& format : formats) {
+    absl::Status written;
+    if (format == "text") {
+      written = WriteFile(folder + "/report.txt", runtime::ReportText(report, context.per_layer));
+    } else if (format == "json") {
+      written = WriteFile(folder + "/report.json", json);
+    } else {
+      written = WriteFile(folder + "/report.html", ReportPage(json));
+    }
+    if (!written.ok()) return written;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace octet::server

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "runtime/quantize_report.h"
@@ -15,9 +16,11 @@ namespace octet::server {
 absl::Status Describe(const std::string& path, const QuantizationConfig& settings,
                       runtime::ReportContext& context);
 
-// report.txt, report.json and report.html in this folder, which is made if it is not there.
-// FailedPrecondition if it cannot be made, and errors of WriteFile().
-absl::Status WriteReports(const std::string& folder, const runtime::QuantizeReport& report,
+// report.txt (text), report.json (json) and report.html (html) in this folder, those of them that
+// are asked for; the folder is made if it is not there. FailedPrecondition if it cannot be made,
+// and errors of WriteFile().
+absl::Status WriteReports(const std::string& folder, const std::vector<std::string>& formats,
+                          const runtime::QuantizeReport& report,
                           const runtime::ReportContext& context);
 
 }  // namespace octet::server

@@ -322,6 +322,7 @@ function select(layer) {
     make("p", { class: "muted" }, `${layer.op} [${layer.weight_shape.join(" × ")}] · `,
       make("span", { class: `tag ${kind(layer)}` }, layer.decision), layer.reason ? ` ${layer.reason}` : ""),
     facts([["kernel", layer.kernel],
+      ["transformed by", layer.transforms.join(", ") || undefined],
       ["alone", isNumber(layer.network_sqnr_if_only_this_quantized_db) &&
         `network at ${decibels(layer.network_sqnr_if_only_this_quantized_db)} if only this is quantized`]]),
     ...(layer.activations ? activationParts(layer.activations)

@@ -65,7 +65,7 @@ def rows() -> Iterator[Row]:
                 schemed = "" if scheme == "asymmetric" else f", scheme: {scheme}"
                 yield Row(f"int8, {algorithm}, {granularity}, {scheme}",
                           f"mode: int8, {NO_MOVES}, "
-                          f"activations: {{timing: static, algorithm: {algorithm}{schemed}}}, "
+                          f"activations: {{timing: static, algorithm: {algorithm}, force: true{schemed}}}, "
                           f"weights: {{algorithm: {algorithm}, granularity: {granularity}}}")
     for label, weights in (
         ("group:128", "granularity: 'group:128', error_compensation: none"),

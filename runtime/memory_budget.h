@@ -1,0 +1,22 @@
+// What quantization holds in memory, beside what running the network takes.
+
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "runtime/calibration_data.h"
+#include "runtime/quantize_model.h"
+
+namespace octet::runtime {
+
+// How many bytes the statistics of layers' inputs, of which error feedback makes groups
+// (layer_inputs.h), may take at a time: kMostHessianBytes, or less where that is all that
+// options.memory_bytes leave beside the float weights, the integers that are made of them, and the
+// samples. ResourceExhausted if they do not leave room for these.
+absl::StatusOr<int64_t> BytesForHessians(const QuantizeOptions& options, const graph::Graph& graph,
+                                         const CalibrationData& data,
+                                         const CalibrationData& validation);
+
+}  // namespace octet::runtime

@@ -6,7 +6,7 @@ CONFIG ?= examples/octet.yaml
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-undo venv venv-bench browser build serve test check dashboards bench \
-  format chart chart-tools image clean
+  format chart chart-tools image test-kubernetes clean
 
 help:  ## show this
 	@echo "Octet: an inference server that quantizes ONNX models when it starts."
@@ -62,11 +62,14 @@ chart:  ## write the generated files of the Helm chart
 	@python3 deploy/grafana/dashboards.py
 
 chart-tools:  ## build what checks the chart further in `make test`: kube-score and the like (Go)
-	@tests/deploy/tools.sh
+	@tests/deploy/tools.sh chart
 
 image:  ## build the image without a container engine's daemon, run it, check it (as root)
 	@tests/deploy/image.sh build
 	@tests/deploy/image.sh check
+
+test-kubernetes: venv  ## the chart on a real one-node Kubernetes (as root; needs Go; 6 minutes)
+	@tests/deploy/kubernetes.sh
 
 clean:  ## remove the build folder
 	@rm -rf build

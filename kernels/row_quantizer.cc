@@ -103,11 +103,12 @@ void Int8Elements(const float* x, int64_t size, float scale, int32_t zero_point,
 
 constexpr float kSmallestScale = 0x1p-100f;
 
-void Uint8Rows(const float* rows, int64_t count, int64_t depth, int64_t stride, uint8_t* codes,
-               float* scales, int32_t* zero_points, int64_t together) {
-  for (int64_t r = 0; r < count; ++r, rows += depth, codes += stride) {
-    if (r % together == 0) {
-      const Range range = RangeOf(rows, static_cast<size_t>(together * depth));
+void Uint8Rows(const float* rows, const RowLayout& layout, uint8_t* codes, float* scales,
+               int32_t* zero_points) {
+  const auto depth = static_cast<size_t>(layout.depth);
+  for (int64_t r = 0; r < layout.count; ++r, rows += layout.depth, codes += layout.stride) {
+    if (r % layout.together == 0) {
+      const Range range = RangeOf(rows, static_cast<size_t>(layout.together) * depth);
       const float width = range.high - range.low;
       const float scale = width > 0 ? std::max(width / 255, kSmallestScale) : 1.0f;
       const float zero = std::clamp(std::nearbyint(-range.low / scale), 0.0f, 255.0f);
@@ -118,23 +119,23 @@ void Uint8Rows(const float* rows, int64_t count, int64_t depth, int64_t stride, 
       zero_points[r] = zero_points[r - 1];
       scales[r] = scales[r - 1];
     }
-    Encode(rows, static_cast<size_t>(depth), 1 / scales[r], zero_points[r], 0, codes);
-    std::memset(codes + depth, zero_points[r], static_cast<size_t>(stride - depth));
+    Encode(rows, depth, 1 / scales[r], zero_points[r], 0, codes);
+    std::memset(codes + depth, zero_points[r], static_cast<size_t>(layout.stride - layout.depth));
   }
 }
 
-void Int8Rows(const float* rows, int64_t count, int64_t depth, int64_t stride, int8_t* codes,
-              float* scales, int64_t together) {
-  for (int64_t r = 0; r < count; ++r, rows += depth, codes += stride) {
-    if (r % together == 0) {
-      const Range range = RangeOf(rows, static_cast<size_t>(together * depth));
+void Int8Rows(const float* rows, const RowLayout& layout, int8_t* codes, float* scales) {
+  const auto depth = static_cast<size_t>(layout.depth);
+  for (int64_t r = 0; r < layout.count; ++r, rows += layout.depth, codes += layout.stride) {
+    if (r % layout.together == 0) {
+      const Range range = RangeOf(rows, static_cast<size_t>(layout.together) * depth);
       const float largest = std::max(range.high, -range.low);
       scales[r] = largest > 0 ? std::max(largest / 127, kSmallestScale) : 1.0f;
     } else {
       scales[r] = scales[r - 1];
     }
-    Encode(rows, static_cast<size_t>(depth), 1 / scales[r], 0, -127, codes);
-    std::memset(codes + depth, 0, static_cast<size_t>(stride - depth));
+    Encode(rows, depth, 1 / scales[r], 0, -127, codes);
+    std::memset(codes + depth, 0, static_cast<size_t>(layout.stride - layout.depth));
   }
 }
 
@@ -160,14 +161,13 @@ void QuantizeElements(const float* from, int64_t size, float scale, int32_t zero
   HWY_DYNAMIC_DISPATCH(Int8Elements)(from, size, scale, zero_point, codes);
 }
 
-void QuantizeRowsToUint8(const float* rows, int64_t count, int64_t depth, int64_t stride,
-                         uint8_t* codes, float* scales, int32_t* zero_points, int64_t together) {
-  HWY_DYNAMIC_DISPATCH(Uint8Rows)(rows, count, depth, stride, codes, scales, zero_points, together);
+void QuantizeRowsToUint8(const float* rows, const RowLayout& layout, uint8_t* codes, float* scales,
+                         int32_t* zero_points) {
+  HWY_DYNAMIC_DISPATCH(Uint8Rows)(rows, layout, codes, scales, zero_points);
 }
 
-void QuantizeRowsToInt8(const float* rows, int64_t count, int64_t depth, int64_t stride,
-                        int8_t* codes, float* scales, int64_t together) {
-  HWY_DYNAMIC_DISPATCH(Int8Rows)(rows, count, depth, stride, codes, scales, together);
+void QuantizeRowsToInt8(const float* rows, const RowLayout& layout, int8_t* codes, float* scales) {
+  HWY_DYNAMIC_DISPATCH(Int8Rows)(rows, layout, codes, scales);
 }
 
 }  // namespace octet::kernels

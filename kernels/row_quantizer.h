@@ -13,15 +13,20 @@ void QuantizeElements(const float* from, int64_t size, float scale, int32_t zero
 void QuantizeElements(const float* from, int64_t size, float scale, int32_t zero_point,
                       int8_t* codes);
 
-// Row r of `count` rows of `depth` floats becomes u8 codes at codes + r * stride; scales[r] and
+// `count` rows of `depth` floats; row r's codes stand at r * stride. `together` rows at a time, of
+// which `count` is a multiple, share the range of their elements.
+struct RowLayout {
+  int64_t count, depth, stride;
+  int64_t together = 1;
+};
+
+// Row r of floats becomes u8 codes at codes + r * stride; scales[r] and
 // zero_points[r] say what they stand for: x = scale * (code - zero_point), 0 exactly representable.
-// The stride - depth bytes behind a row's codes are filled with its zero point. `together` rows at
-// a time, of which `count` is a multiple, share the range of their elements.
-void QuantizeRowsToUint8(const float* rows, int64_t count, int64_t depth, int64_t stride,
-                         uint8_t* codes, float* scales, int32_t* zero_points, int64_t together = 1);
+// The stride - depth bytes behind a row's codes are filled with its zero point.
+void QuantizeRowsToUint8(const float* rows, const RowLayout& layout, uint8_t* codes, float* scales,
+                         int32_t* zero_points);
 
 // The same with s8 codes in [-127, 127], zero points of 0, and zeros behind the rows.
-void QuantizeRowsToInt8(const float* rows, int64_t count, int64_t depth, int64_t stride,
-                        int8_t* codes, float* scales, int64_t together = 1);
+void QuantizeRowsToInt8(const float* rows, const RowLayout& layout, int8_t* codes, float* scales);
 
 }  // namespace octet::kernels

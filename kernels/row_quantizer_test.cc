@@ -29,8 +29,8 @@ Quantized Quantize(const std::vector<float>& values, int64_t rows, int64_t depth
   Quantized result{.codes = std::vector<uint8_t>(static_cast<size_t>(rows * stride), 0xEE),
                    .scales = std::vector<float>(static_cast<size_t>(rows)),
                    .zero_points = std::vector<int32_t>(static_cast<size_t>(rows))};
-  QuantizeRowsToUint8(values.data(), rows, depth, stride, result.codes.data(), result.scales.data(),
-                      result.zero_points.data());
+  QuantizeRowsToUint8(values.data(), {rows, depth, stride}, result.codes.data(),
+                      result.scales.data(), result.zero_points.data());
   return result;
 }
 
@@ -97,7 +97,7 @@ TEST(RowQuantizer, SignedCodesAreSymmetric) {
   const std::vector<float> values = Random(100, -2, 1);
   std::vector<int8_t> codes(104);
   float scale = 0;
-  QuantizeRowsToInt8(values.data(), 1, 100, 104, codes.data(), &scale);
+  QuantizeRowsToInt8(values.data(), {1, 100, 104}, codes.data(), &scale);
   float largest = 0;
   for (const float x : values) largest = std::max(largest, std::abs(x));
   EXPECT_FLOAT_EQ(scale, largest / 127);

@@ -79,6 +79,26 @@ Precision PrecisionOf(LayerMode mode, bool dynamic) {
   }
 }
 
+namespace {
+
+// `reason` says why it is not the model's own.
+LayerMode ModeOf(const graph::Graph& graph, NodeId id, LayerMode mode, const LayerRule* rule,
+                 std::string& reason, std::vector<std::string>& warnings) {
+  if (rule != nullptr && rule->mode) {
+    const ResolvedMode resolved = Resolve(*rule->mode, ThisProcessor());
+    for (const std::string& warning : resolved.warnings) {
+      warnings.push_back(absl::StrCat(warning, " (layer ", graph.node(id).name, ")"));
+    }
+    reason = "configured";
+    return resolved.mode;
+  }
+  if (mode != LayerMode::kInt4) return mode;
+  reason = WhyNotFourBits(graph, id);
+  return reason.empty() ? mode : LayerMode::kInt8;
+}
+
+}  // namespace
+
 absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
                                      std::span<const Shape> example_shapes,
                                      const QuantizeOptions& options, Recipe recipe,
@@ -87,7 +107,6 @@ absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
   LayerList list;
   OCTET_ASSIGN_OR_RETURN(list.nodes, quant::QuantizableLayers(graph));
   OCTET_ASSIGN_OR_RETURN(const graph::Inference inference, graph::Infer(graph, example_shapes));
-  const Processor processor = ThisProcessor();
   for (const NodeId id : list.nodes) {
     const graph::Node& node = graph.node(id);
     const Shape& weight = graph.value(node.inputs[1]).type.shape;
@@ -99,18 +118,7 @@ absl::StatusOr<LayerList> ListLayers(const graph::Graph& graph,
                       .macs = ElementCount(output) * (ElementCount(weight) / weight[axis])};
     const LayerRule* rule = list.rules.emplace_back(RuleFor(options.layers, node, weight));
     if (rule != nullptr) OCTET_RETURN_IF_ERROR(CheckRowRanges(node, *rule));
-    LayerMode mode = options.mode;
-    if (rule != nullptr && rule->mode) {
-      const ResolvedMode resolved = Resolve(*rule->mode, processor);
-      for (const std::string& warning : resolved.warnings) {
-        list.warnings.push_back(absl::StrCat(warning, " (layer ", node.name, ")"));
-      }
-      mode = resolved.mode;
-      layer.reason = "configured";
-    } else if (mode == LayerMode::kInt4) {
-      layer.reason = WhyNotFourBits(graph, id);
-      if (!layer.reason.empty()) mode = LayerMode::kInt8;
-    }
+    const LayerMode mode = ModeOf(graph, id, options.mode, rule, layer.reason, list.warnings);
     bool dynamic = !has_samples || IsDynamic(node, options, recipe);
     if (rule != nullptr && rule->dynamic) {
       dynamic = *rule->dynamic;

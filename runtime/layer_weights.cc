@@ -40,6 +40,10 @@ std::string DescribeGain(const quant::QuantizedWeights& weights) {
                          std::max(*weights.channel_gain_db, 0.0));
 }
 
+size_t ResidentBytes(const quant::QuantizedWeights& weights) {
+  return weights.codes.byte_size() + weights.params.scales.size() * sizeof(float);
+}
+
 }  // namespace
 
 quant::Grid EightBitGrid(const QuantizeOptions& options) {
@@ -293,40 +297,40 @@ quant::WeightsById LayerWeights::For(const quant::LayerPrecisions& precisions) c
   return result;
 }
 
+void LayerWeights::DescribeFourBits(NodeId layer, const quant::FourBitWeights& weights,
+                                    LayerReport& report) const {
+  const std::string& codebook = options_.four_bits.codebook;
+  report.weights = {
+      .bits = 4,
+      .format = weights.format,
+      .algorithm = codebook.empty() ? options_.weight_algorithm : codebook,
+      .gptq = weights.gptq,
+      .weighted = WantsWeighting(true) && !ColumnImportance(graph_, {&layer, 1}, powers_).empty()};
+  if (WantsGptq() && !weights.gptq) {
+    const std::optional<RowInput> input = ProductInputOf(graph_, layer);
+    const bool large = input && ExceedsBudget({&*input, 1});
+    report.weights.note =
+        absl::StrCat("without GPTQ: ", large ? "beyond budget.memory_mb" : "not a matrix product");
+  }
+  report.weights.expand = weights.packed ? "run" : "load";
+  if (options_.four_bits.expand_at_run && !weights.packed) {
+    report.weights.note = absl::StrCat(report.weights.note, report.weights.note.empty() ? "" : "; ",
+                                       "expanded when loaded: not a matrix product");
+  }
+  report.weight_sqnr_db = weights.int8.sqnr_db;
+  report.bytes_after = weights.stored.bytes();
+  report.bytes_resident =
+      weights.packed ? weights.stored.bytes() + weights.int8.params.scales.size() * sizeof(float)
+                     : ResidentBytes(weights.int8);
+}
+
 void LayerWeights::Describe(NodeId layer, Precision precision, LayerReport& report) const {
   const Tensor& weight = Weight(layer);
   report.bytes_before = report.bytes_after = report.bytes_resident = weight.byte_size();
   report.weights = {.bits = 32, .format = "f32"};
-  const auto resident = [](const quant::QuantizedWeights& weights) {
-    return weights.codes.byte_size() + weights.params.scales.size() * sizeof(float);
-  };
   const auto four = four_bits_.find(weight.id());
   if (quant::HasFourBitWeights(precision) && four != four_bits_.end()) {
-    const quant::FourBitWeights& found = four->second;
-    const std::string& codebook = options_.four_bits.codebook;
-    report.weights = {.bits = 4,
-                      .format = found.format,
-                      .algorithm = codebook.empty() ? options_.weight_algorithm : codebook,
-                      .gptq = found.gptq,
-                      .weighted = WantsWeighting(true) &&
-                                  !ColumnImportance(graph_, {&layer, 1}, powers_).empty()};
-    if (WantsGptq() && !found.gptq) {
-      const std::optional<RowInput> input = ProductInputOf(graph_, layer);
-      const bool large = input && ExceedsBudget({&*input, 1});
-      report.weights.note = absl::StrCat(
-          "without GPTQ: ", large ? "beyond budget.memory_mb" : "not a matrix product");
-    }
-    report.weights.expand = found.packed ? "run" : "load";
-    if (options_.four_bits.expand_at_run && !found.packed) {
-      report.weights.note =
-          absl::StrCat(report.weights.note, report.weights.note.empty() ? "" : "; ",
-                       "expanded when loaded: not a matrix product");
-    }
-    report.weight_sqnr_db = found.int8.sqnr_db;
-    report.bytes_after = found.stored.bytes();
-    report.bytes_resident =
-        found.packed ? found.stored.bytes() + found.int8.params.scales.size() * sizeof(float)
-                     : resident(found.int8);
+    DescribeFourBits(layer, four->second, report);
     return;
   }
   if (precision == Precision::kBFloat16) {
@@ -343,7 +347,7 @@ void LayerWeights::Describe(NodeId layer, Precision precision, LayerReport& repo
                     .gptq = eight->second.feedback,
                     .weighted = WantsWeighting(false) && powers_.contains(layer),
                     .note = DescribeGain(eight->second)};
-  report.bytes_after = report.bytes_resident = resident(eight->second);
+  report.bytes_after = report.bytes_resident = ResidentBytes(eight->second);
 }
 
 }  // namespace octet::runtime

@@ -58,6 +58,8 @@ class LayerWeights {
   void Describe(graph::NodeId layer, quant::Precision precision, LayerReport& report) const;
 
  private:
+  void DescribeFourBits(graph::NodeId layer, const quant::FourBitWeights& weights,
+                        LayerReport& report) const;
   // A constant, and the layers that multiply by it.
   struct Task {
     std::vector<graph::NodeId> layers;

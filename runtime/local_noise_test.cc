@@ -12,7 +12,6 @@ namespace octet::runtime {
 namespace {
 
 using quant::Precision;
-using ::testing::ElementsAre;
 using testing::GraphBuilder;
 using ::testing::HasSubstr;
 using testing::RandomFloats;

@@ -167,67 +167,79 @@ void SetWeights(const QuantizationConfig& config, runtime::QuantizeOptions& opti
   four_bits.expand_at_run = weights.expand == WeightExpansion::kRun;
 }
 
-runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
-  runtime::QuantizeOptions options;
-  options.weight_algorithm = EstimatorName(config.weights.algorithm);
-  if (config.activations.algorithm != "auto") {
-    options.activation_algorithms = {EstimatorName(config.activations.algorithm)};
-  }
+// An option with kOn, kOff and kAuto.
+template <typename Option>
+Option FromSwitch(Switch value) {
+  if (value == Switch::kAuto) return Option::kAuto;
+  return value == Switch::kOn ? Option::kOn : Option::kOff;
+}
+
+void SetWeightErrors(const WeightQuantizationConfig& weights, runtime::QuantizeOptions& options) {
   using Compensation = runtime::QuantizeOptions::Compensation;
-  const ErrorCompensation compensation = config.weights.error_compensation;
+  const ErrorCompensation compensation = weights.error_compensation;
   options.compensation = compensation == ErrorCompensation::kGptq   ? Compensation::kGptq
                          : compensation == ErrorCompensation::kNone ? Compensation::kNone
                                                                     : Compensation::kAuto;
   using Weighting = runtime::QuantizeOptions::Weighting;
-  const WeightWeighting weighting = config.weights.weighting;
-  options.weighting = weighting == WeightWeighting::kNone         ? Weighting::kNone
-                      : weighting == WeightWeighting::kActivation ? Weighting::kActivation
-                                                                  : Weighting::kAuto;
-  options.damping = config.algorithm_params.gptq.damping;
-  using Timing = runtime::QuantizeOptions::Timing;
-  options.timing = config.activations.timing == ActivationTiming::kStatic    ? Timing::kStatic
-                   : config.activations.timing == ActivationTiming::kDynamic ? Timing::kDynamic
-                                                                             : Timing::kAuto;
-  options.force_clipping = config.activations.force;
-  options.symmetric_activations = config.activations.scheme == ActivationScheme::kSymmetric;
-  options.ranges_by_token = config.activations.granularity != ActivationGranularity::kPerTensor;
-  options.recipe = ToRecipe(config.recipe);
-  SetWeights(config, options);
+  options.weighting = weights.weighting == WeightWeighting::kNone         ? Weighting::kNone
+                      : weights.weighting == WeightWeighting::kActivation ? Weighting::kActivation
+                                                                          : Weighting::kAuto;
   using Range = runtime::QuantizeOptions::WeightRange;
-  options.weight_range = config.weights.range == WeightRange::kFull      ? Range::kFull
-                         : config.weights.range == WeightRange::kReduced ? Range::kReduced
-                                                                         : Range::kAuto;
-  options.estimation = ToEstimatorOptions(config.algorithm_params);
-  options.zero_non_finite = config.on_nan == NotANumberPolicy::kZero;
+  options.weight_range = weights.range == WeightRange::kFull      ? Range::kFull
+                         : weights.range == WeightRange::kReduced ? Range::kReduced
+                                                                  : Range::kAuto;
+}
+
+void SetActivations(const ActivationQuantizationConfig& activations,
+                    runtime::QuantizeOptions& options) {
+  if (activations.algorithm != "auto") {
+    options.activation_algorithms = {EstimatorName(activations.algorithm)};
+  }
+  using Timing = runtime::QuantizeOptions::Timing;
+  options.timing = activations.timing == ActivationTiming::kStatic    ? Timing::kStatic
+                   : activations.timing == ActivationTiming::kDynamic ? Timing::kDynamic
+                                                                      : Timing::kAuto;
+  options.force_clipping = activations.force;
+  options.symmetric_activations = activations.scheme == ActivationScheme::kSymmetric;
+  options.ranges_by_token = activations.granularity != ActivationGranularity::kPerTensor;
+}
+
+void SetTransforms(const TransformsConfig& transforms, runtime::QuantizeOptions& options) {
+  using Options = runtime::QuantizeOptions;
+  options.smoothing = FromSwitch<Options::Smoothing>(transforms.smooth_quant.enabled);
+  options.equalization = FromSwitch<Options::Equalization>(transforms.cross_layer_equalization);
+  options.bias_correction = FromSwitch<Options::BiasCorrection>(transforms.bias_correction);
+  if (transforms.smooth_quant.alpha > 0) options.smoothing_alpha = transforms.smooth_quant.alpha;
+}
+
+void SetSearch(const QuantizationConfig& config, runtime::QuantizeOptions& options) {
   options.accuracy = ToTarget(config.accuracy);
   options.target_is_set = config.accuracy.target.value || config.accuracy.target.max_drop;
-  options.estimated = config.calibration.source == CalibrationSource::kSynthetic;
   options.on_fail = ToOnFail(config.accuracy.on_fail);
   options.search_seconds = config.budget.seconds;
-  options.memory_bytes = int64_t{config.budget.memory_mb} << 20;
   options.max_float_fraction = config.mixed_precision.max_float_fraction;
-  using Smoothing = runtime::QuantizeOptions::Smoothing;
-  const SmoothQuantConfig& smooth = config.transforms.smooth_quant;
-  options.smoothing = smooth.enabled == Switch::kOn    ? Smoothing::kOn
-                      : smooth.enabled == Switch::kOff ? Smoothing::kOff
-                                                       : Smoothing::kAuto;
-  using Equalization = runtime::QuantizeOptions::Equalization;
-  const Switch equalization = config.transforms.cross_layer_equalization;
-  options.equalization = equalization == Switch::kOn    ? Equalization::kOn
-                         : equalization == Switch::kOff ? Equalization::kOff
-                                                        : Equalization::kAuto;
-  using Correction = runtime::QuantizeOptions::BiasCorrection;
-  const Switch correction = config.transforms.bias_correction;
-  options.bias_correction = correction == Switch::kOn    ? Correction::kOn
-                            : correction == Switch::kOff ? Correction::kOff
-                                                         : Correction::kAuto;
-  if (smooth.alpha > 0) options.smoothing_alpha = smooth.alpha;
   using Policy = runtime::QuantizeOptions::Policy;
   const SensitivityPolicy policy = config.mixed_precision.policy;
   options.policy = policy == SensitivityPolicy::kLocal ? Policy::kLocal
                    : policy == SensitivityPolicy::kOff ? Policy::kOff
                                                        : Policy::kOutput;
   options.fallback = ToFallback(config.mixed_precision.fallback);
+}
+
+runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
+  runtime::QuantizeOptions options;
+  options.weight_algorithm = EstimatorName(config.weights.algorithm);
+  options.damping = config.algorithm_params.gptq.damping;
+  options.recipe = ToRecipe(config.recipe);
+  SetWeights(config, options);
+  SetWeightErrors(config.weights, options);
+  SetActivations(config.activations, options);
+  SetTransforms(config.transforms, options);
+  SetSearch(config, options);
+  options.estimation = ToEstimatorOptions(config.algorithm_params);
+  options.zero_non_finite = config.on_nan == NotANumberPolicy::kZero;
+  options.estimated = config.calibration.source == CalibrationSource::kSynthetic;
+  options.memory_bytes = int64_t{config.budget.memory_mb} << 20;
   options.strict = config.strict;
   for (const LayerRule& rule : config.layers) options.layers.push_back(ToLayerRule(rule));
   return options;

@@ -257,6 +257,7 @@ std::vector<float> ChooseFactors(const Channels& channels) {
   if (best.empty()) return {};
   const double largest = *std::max_element(best.begin(), best.end());
   std::vector<float> factors;
+  factors.reserve(best.size());
   for (const double factor : best) {
     factors.push_back(std::max(static_cast<float>(factor / largest), kSmallestFactor));
   }

@@ -86,7 +86,8 @@ class Drill:
             stack.await_true(lambda: self.drift_of("digits") < 6, lambda: self.drift_of("digits"))
 
     def drift_of(self, model: str) -> float:
-        if "octet_model_shadow_output_sqnr_db{" not in self.server.get("/metrics")[1]:
+        compared = f'octet_model_shadow_output_sqnr_db{{model="{model}"'
+        if compared not in self.server.get("/metrics")[1]:
             return math.inf
         return (self.server.metric("octet_model_output_sqnr_db", model=model)
                 - self.server.metric("octet_model_shadow_output_sqnr_db", model=model))

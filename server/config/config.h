@@ -29,6 +29,7 @@ struct ServerConfig {
   int http_port = 8002;  // 0: any free port
   int64_t max_request_bytes = int64_t{64} << 20;
   int drain_seconds = 30;
+  int max_connection_age_seconds = 0;  // 0: connections last as long as clients want
   bool strict_readiness = true;
   bool model_control = true;
   TlsConfig tls;

@@ -52,6 +52,7 @@ server:
   http_port: 9002
   max_request_bytes: 1048576
   drain_seconds: 5
+  max_connection_age_seconds: 90
   strict_readiness: false
   tls: {certificate: /c.pem, key: /k.pem, client_ca: /ca.pem}
 batching: {max_batch_size: 8, max_queue_delay_microseconds: 100, max_queue_size: 64}
@@ -77,6 +78,7 @@ log: {level: warning, format: json}
   EXPECT_EQ(config.server.http_port, 9002);
   EXPECT_EQ(config.server.max_request_bytes, 1048576);
   EXPECT_EQ(config.server.drain_seconds, 5);
+  EXPECT_EQ(config.server.max_connection_age_seconds, 90);
   EXPECT_FALSE(config.server.strict_readiness);
   EXPECT_EQ(config.server.tls.certificate, "/c.pem");
   EXPECT_EQ(config.server.tls.key, "/k.pem");

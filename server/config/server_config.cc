@@ -47,6 +47,11 @@ const Fields<ServerConfig>& ServerFields() {
             "Largest request message; a larger one is answered RESOURCE_EXHAUSTED."),
       Value("drain_seconds", &ServerConfig::drain_seconds, Integer<int>(0, 3600),
             "Longest that requests in flight are waited for after SIGTERM."),
+      Value("max_connection_age_seconds", &ServerConfig::max_connection_age_seconds,
+            Integer<int>(0, 86'400),
+            "Longest that a gRPC connection lasts: after it, give or take a tenth, clients connect "
+            "anew, and a load balancer may send them elsewhere. No request is lost by it. 0: no "
+            "limit."),
       Value("strict_readiness", &ServerConfig::strict_readiness, Boolean(),
             "Whether a model that fails to load keeps the whole server from being ready."),
       Value("model_control", &ServerConfig::model_control, Boolean(),

@@ -59,18 +59,22 @@ ModelManagerOptions ToModels(const Config& config, const ReplaceModel& replace) 
 
 ServerOptions ToServerOptions(const Config& config, const ReplaceModel& replace) {
   const ServerConfig& server = config.server;
-  ServerOptions options{.grpc = {.address = server.address,
-                                 .port = server.grpc_port,
-                                 .max_request_bytes = server.max_request_bytes,
-                                 .tls = {.certificate = server.tls.certificate,
-                                         .private_key = server.tls.key,
-                                         .client_ca = server.tls.client_ca},
-                                 .version = OCTET_VERSION},
-                        .http_port = server.http_port,
-                        .drain = absl::Seconds(server.drain_seconds),
-                        .isa = kernels::InstructionSet(),
-                        .onednn_version = kernels::OneDnnVersion(),
-                        .cores = UsableCores()};
+  ServerOptions options{
+      .grpc = {.address = server.address,
+               .port = server.grpc_port,
+               .max_request_bytes = server.max_request_bytes,
+               .max_connection_age = server.max_connection_age_seconds > 0
+                                         ? absl::Seconds(server.max_connection_age_seconds)
+                                         : absl::InfiniteDuration(),
+               .tls = {.certificate = server.tls.certificate,
+                       .private_key = server.tls.key,
+                       .client_ca = server.tls.client_ca},
+               .version = OCTET_VERSION},
+      .http_port = server.http_port,
+      .drain = absl::Seconds(server.drain_seconds),
+      .isa = kernels::InstructionSet(),
+      .onednn_version = kernels::OneDnnVersion(),
+      .cores = UsableCores()};
   options.models = ToModels(config, replace);
   return options;
 }

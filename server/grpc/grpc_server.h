@@ -35,6 +35,9 @@ struct GrpcServerOptions {
   std::string address = "0.0.0.0";
   int port = 8001;  // 0: any that is free
   int64_t max_request_bytes = int64_t{64} << 20;
+  // A connection of this age, give or take a tenth, takes no further requests and ends with those
+  // it has; the client connects anew for the next.
+  absl::Duration max_connection_age = absl::InfiniteDuration();
   TlsFiles tls;
   bool reflection = true;
   std::string version;  // of the server, for ServerMetadata

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 
+import grpc as raw_grpc
 import pytest
 import tritonclient.grpc as grpc
 from conftest import ROOT, serve
@@ -42,6 +44,25 @@ def test_a_model_that_cannot_be_loaded_says_why(tmp_path, broken_repository):
         assert status == 503 and "bad" in body and "damaged" in body
         assert client.is_server_live() and not client.is_server_ready()
         assert client.is_model_ready("good")
+
+
+def test_connections_end_at_their_age_and_no_request_with_them(tmp_path):
+    config = tmp_path / "octet.yaml"
+    config.write_text(f"model_repository: {DIGITS.parent}\n"
+                      "server: {address: 127.0.0.1, grpc_port: 0, http_port: 0, "
+                      "max_connection_age_seconds: 1}\n")
+    with serve(tmp_path, None, file=config) as server:
+        channel = raw_grpc.insecure_channel(server.grpc_address)
+        connected = []
+        channel.subscribe(lambda state: connected.append(state)
+                          if state == raw_grpc.ChannelConnectivity.READY else None)
+        ask = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+        answered, end = 0, time.monotonic() + 5
+        while len(connected) < 4 and time.monotonic() < end:
+            ask(b"", timeout=5)  # raises if it fails
+            answered += 1
+        assert len(connected) >= 3  # it was connected anew, twice
+        assert answered > 100
 
 
 def test_one_bad_model_may_be_tolerated(tmp_path, broken_repository):

@@ -187,7 +187,7 @@ absl::StatusOr<std::vector<ActivationStatistics>> StatisticsByChannel(
       AddElements(elements.subspan(at, inner), sample[at / inner % count]);
     }
     for (size_t c = 0; c < count; ++c) AddSample(sample[c], channels[c]);
-    statistics[i].elements += static_cast<double>(elements.size() / count);
+    statistics[i].elements += static_cast<double>(elements.size()) / static_cast<double>(count);
     return absl::OkStatus();
   };
   OCTET_RETURN_IF_ERROR(VisitValues(graph, values, samples, weights, add));

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "quant/selection.h"
+#include "runtime/channel_factors.h"
 
 namespace octet::runtime {
 namespace {
@@ -36,15 +37,6 @@ struct Group {
   NodeId producer{};
   std::vector<NodeId> layers;
 };
-
-const Shape& WeightShape(const Graph& graph, NodeId id) {
-  return graph.value(graph.node(id).inputs[1]).type.shape;
-}
-
-// Each output channel reads one input channel.
-bool IsDepthwise(const Graph& graph, NodeId id) {
-  return graph.node(id).Int("group", 1) > 1 && WeightShape(graph, id)[1] == 1;
-}
 
 int64_t InputChannels(const Graph& graph, NodeId id) {
   return WeightShape(graph, id)[1] * graph.node(id).Int("group", 1);
@@ -97,23 +89,6 @@ absl::StatusOr<std::vector<Group>> FindGroups(const Graph& graph) {
     if (fits) groups.push_back(std::move(group));
   }
   return groups;
-}
-
-// Calls visit(input channel, output channel, element) for every weight.
-template <typename Visit>
-void ForEachWeight(const Graph& graph, NodeId id, Visit visit) {
-  const Shape& shape = WeightShape(graph, id);
-  const bool depthwise = IsDepthwise(graph, id);
-  const auto outputs = static_cast<size_t>(shape[0]), inputs = static_cast<size_t>(shape[1]);
-  const size_t per_channel = outputs / static_cast<size_t>(graph.node(id).Int("group", 1));
-  size_t taps = 1, element = 0;
-  for (size_t d = 2; d < shape.size(); ++d) taps *= static_cast<size_t>(shape[d]);
-  for (size_t o = 0; o < outputs; ++o) {
-    for (size_t i = 0; i < inputs; ++i) {
-      const size_t channel = depthwise ? o / per_channel : i;
-      for (size_t tap = 0; tap < taps; ++tap) visit(channel, o, element++);
-    }
-  }
 }
 
 // What the weights of a layer make of noise in their input, and of their own.
@@ -280,18 +255,6 @@ Channels Describe(const Graph& graph, const Group& group,
   return channels;
 }
 
-absl::Status MultiplyWeights(Graph& graph, NodeId id, std::span<const float> factors) {
-  const graph::Value& old = graph.value(graph.node(id).inputs[1]);
-  OCTET_ASSIGN_OR_RETURN(Tensor scaled, Tensor::Allocate(DataType::kFloat32, old.type.shape));
-  const auto from = old.constant->As<float>();
-  const auto to = scaled.MutableAs<float>();
-  ForEachWeight(graph, id, [&](size_t channel, size_t, size_t element) {
-    to[element] = from[element] * factors[channel];
-  });
-  graph.SetInput(id, 1, graph.AddConstant(absl::StrCat(old.name, ".equalized"), std::move(scaled)));
-  return absl::OkStatus();
-}
-
 // Output channels of the layer in front.
 absl::Status DivideWeights(Graph& graph, NodeId id, std::span<const float> factors) {
   for (size_t i = 1; i <= 2; ++i) {
@@ -327,7 +290,7 @@ void FuseDivision(Graph& graph, const Group& group, std::span<const float> facto
 // True if the weights in front took the division.
 absl::StatusOr<bool> Equalize(Graph& graph, const Group& group, std::span<const float> factors) {
   for (const NodeId id : group.layers) {
-    OCTET_RETURN_IF_ERROR(MultiplyWeights(graph, id, factors));
+    OCTET_RETURN_IF_ERROR(MultiplyWeights(graph, id, factors, ".equalized"));
   }
   if (!IsHomogeneous(graph.node(group.producer))) {
     FuseDivision(graph, group, factors);
@@ -380,19 +343,12 @@ bool IsEqualizable(const Graph& graph, ValueId activation) {
 
 absl::Status EqualizeAsBefore(Graph& graph, const SmoothedActivation& equalized) {
   OCTET_ASSIGN_OR_RETURN(const std::optional<Group> group, FindGroup(graph, equalized.value));
-  const std::vector<float>& factors = equalized.factors;
-  const auto channels =
-      group ? static_cast<size_t>(WeightShape(graph, group->producer)[0]) : size_t{0};
-  const bool usable = std::all_of(factors.begin(), factors.end(), [](float factor) {
-    return std::isfinite(factor) && factor > 0 && std::isfinite(1 / factor);
-  });
-  if (!group || factors.size() != channels || !usable) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("equalized channels: expected ", channels, " finite positive factors, found ",
-                     factors.size(), usable ? "" : " with others among them",
-                     group ? "" : " for another value"));
+  if (!group) {
+    return absl::InvalidArgumentError("equalized channels: the graph has no such activation");
   }
-  return Equalize(graph, *group, factors).status();
+  OCTET_RETURN_IF_ERROR(CheckFactors(graph.value(equalized.value).name, equalized.factors,
+                                     static_cast<size_t>(WeightShape(graph, group->producer)[0])));
+  return Equalize(graph, *group, equalized.factors).status();
 }
 
 }  // namespace octet::runtime

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "quant/selection.h"
 #include "quant/smooth_quant.h"
+#include "runtime/channel_factors.h"
 #include "runtime/equalize_channels.h"
 
 namespace octet::runtime {
@@ -17,16 +18,6 @@ namespace {
 using graph::Graph;
 using graph::NodeId;
 using graph::ValueId;
-
-// The dimension of a layer's weight matrix that its input's channels meet; -1 if the layer cannot
-// be smoothed.
-int InputChannelDimension(const Graph& graph, const graph::Node& layer) {
-  const Shape& weight = graph.value(layer.inputs[1]).type.shape;
-  if (weight.size() != 2) return -1;
-  if (layer.op == "MatMul") return 0;
-  if (layer.op != "Gemm" || layer.Int("transA", 0) != 0) return -1;
-  return layer.Int("transB", 0) != 0 ? 1 : 0;
-}
 
 // Layers that share their input share its factors.
 struct Group {
@@ -39,7 +30,7 @@ absl::StatusOr<std::vector<Group>> FindGroups(const Graph& graph) {
   std::map<ValueId, Group> groups;  // ordered: the result must not depend on hashing
   for (const NodeId id : layers) {
     const graph::Node& layer = graph.node(id);
-    if (InputChannelDimension(graph, layer) < 0) continue;
+    if (InputChannelDimension(graph, id) < 0) continue;
     Group& group = groups[layer.inputs[0]];
     group.activation = layer.inputs[0];
     group.layers.push_back(id);
@@ -48,20 +39,6 @@ absl::StatusOr<std::vector<Group>> FindGroups(const Graph& graph) {
   result.reserve(groups.size());
   for (auto& [activation, group] : groups) result.push_back(std::move(group));
   return result;
-}
-
-// Calls visit(input channel, output channel, element) for every weight.
-template <typename Visit>
-void ForEachWeight(const Graph& graph, NodeId id, Visit visit) {
-  const graph::Node& layer = graph.node(id);
-  const Shape& shape = graph.value(layer.inputs[1]).type.shape;
-  const bool rows = InputChannelDimension(graph, layer) == 0;
-  size_t element = 0;
-  for (int64_t i = 0; i < shape[0]; ++i) {
-    for (int64_t j = 0; j < shape[1]; ++j) {
-      visit(static_cast<size_t>(rows ? i : j), static_cast<size_t>(rows ? j : i), element++);
-    }
-  }
 }
 
 std::vector<float> Magnitudes(std::span<const ChannelStatistics> channels) {
@@ -132,18 +109,6 @@ absl::StatusOr<std::vector<float>> ChooseFactors(const Graph& graph, const Group
   return best;
 }
 
-absl::Status MultiplyWeights(Graph& graph, NodeId id, std::span<const float> factors) {
-  const graph::Value& old = graph.value(graph.node(id).inputs[1]);
-  OCTET_ASSIGN_OR_RETURN(Tensor scaled, Tensor::Allocate(DataType::kFloat32, old.type.shape));
-  const auto from = old.constant->As<float>();
-  const auto to = scaled.MutableAs<float>();
-  ForEachWeight(graph, id, [&](size_t channel, size_t, size_t element) {
-    to[element] = from[element] * factors[channel];
-  });
-  graph.SetInput(id, 1, graph.AddConstant(absl::StrCat(old.name, ".smoothed"), std::move(scaled)));
-  return absl::OkStatus();
-}
-
 Tensor Divided(const Tensor& tensor, std::span<const float> divisors) {
   std::vector<float> values(tensor.As<float>().begin(), tensor.As<float>().end());
   for (size_t i = 0; i < values.size(); ++i) values[i] /= divisors[i];
@@ -198,28 +163,11 @@ void DivideActivation(Graph& graph, const Group& group, std::span<const float> f
 // True if the layer in front took the division.
 absl::StatusOr<bool> Smooth(Graph& graph, const Group& group, std::span<const float> factors) {
   for (const NodeId id : group.layers) {
-    OCTET_RETURN_IF_ERROR(MultiplyWeights(graph, id, factors));
+    OCTET_RETURN_IF_ERROR(MultiplyWeights(graph, id, factors, ".smoothed"));
   }
   if (FoldIntoNormalization(graph, group, factors)) return true;
   DivideActivation(graph, group, factors);
   return false;
-}
-
-absl::Status CheckFactors(const Graph& graph, const Group& group,
-                          const SmoothedActivation& smoothed) {
-  const graph::Node& layer = graph.node(group.layers.front());
-  const Shape& weight = graph.value(layer.inputs[1]).type.shape;
-  const auto channels =
-      static_cast<size_t>(weight[static_cast<size_t>(InputChannelDimension(graph, layer))]);
-  const std::vector<float>& factors = smoothed.factors;
-  const bool usable = std::all_of(factors.begin(), factors.end(), [](float factor) {
-    return std::isfinite(factor) && factor > 0 && std::isfinite(1 / factor);
-  });
-  if (factors.size() == channels && usable) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("smoothing: expected ", channels, " finite positive factors for ",
-                   graph.value(group.activation).name, ", found ", factors.size(),
-                   usable ? "" : " with others among them"));
 }
 
 double LargestOverMean(std::span<const float> magnitudes) {
@@ -273,7 +221,10 @@ absl::Status SmoothAsBefore(Graph& graph, const std::vector<SmoothedActivation>&
       OCTET_RETURN_IF_ERROR(EqualizeAsBefore(graph, activation));
       continue;
     }
-    OCTET_RETURN_IF_ERROR(CheckFactors(graph, *group, activation));
+    const NodeId layer = group->layers.front();
+    const auto dimension = static_cast<size_t>(InputChannelDimension(graph, layer));
+    OCTET_RETURN_IF_ERROR(CheckFactors(graph.value(group->activation).name, activation.factors,
+                                       static_cast<size_t>(WeightShape(graph, layer)[dimension])));
     OCTET_RETURN_IF_ERROR(Smooth(graph, *group, activation.factors).status());
   }
   graph.RemoveDeadNodes();

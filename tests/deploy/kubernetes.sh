@@ -13,7 +13,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 readonly HERE=$REPOSITORY/tests/deploy CHART=$REPOSITORY/helm/octet
 readonly PYTHON=$REPOSITORY/build/venv/bin/python
 readonly SPACE=octet RELEASE=vision NAME=vision-octet
-readonly STEPS=(install mode rolling_update drain kill headless autoscaling warm_start tls)
+readonly STEPS=(install mode rolling_update rolling_update_plain drain kill headless autoscaling
+  warm_start tls)
 # Long, for machines that have other work too; figures say what it really took.
 readonly PATIENCE=300
 

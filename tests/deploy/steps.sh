@@ -55,6 +55,22 @@ step_rolling_update() {
   ! grep -Fxq "$before" <<<"$after" || die "a pod was not replaced"
 }
 
+# Pods that end every connection before they go: clients need neither balance nor retry.
+step_rolling_update_plain() {
+  local start
+  upgrade_and_wait --set server.max_connection_age_seconds=10,preStopSeconds=12
+  await_true "only pods with that" settled 2
+  start_load "$(service)" --plain
+  start=$(now)
+  upgrade_and_wait --set-string "podAnnotations.rolled=$start"
+  await_true "only the new pods" settled 2
+  say "rolling update with ageing connections: only new pods after $(since "$start")"
+  stop_load "requests without retries failed during a rolling update"
+  say "rolling update with ageing connections, clients that do not retry: $result"
+  upgrade_and_wait --set server.max_connection_age_seconds=0,preStopSeconds=5
+  await_true "two pods as before" settled 2
+}
+
 # On one node a new pod has no place as long as the node is drained, so that one must stay.
 step_drain() {
   local before left

@@ -29,7 +29,7 @@ class ActivationRanges {
 
   // Observes every value that has a quantizer in `widest`. FailedPrecondition without samples.
   absl::Status Observe(const graph::Graph& graph, const quant::Selection& widest, Samples samples,
-                       kernels::WeightCache& weights);
+                       Resources resources);
 
   // Takes what statistics have of these values. FailedPrecondition if they lack one.
   absl::Status Take(const graph::Graph& graph, const quant::Selection& widest,

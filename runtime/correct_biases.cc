@@ -120,7 +120,7 @@ absl::StatusOr<quant::BiasCorrection> CorrectLayer(const Graph& graph, const gra
 absl::StatusOr<BiasCorrections> CorrectBiases(const Graph& graph, const quant::Selection& selection,
                                               const std::vector<quant::ValueQuantizer>& quantizers,
                                               const quant::WeightsById& weights, Samples samples,
-                                              kernels::WeightCache& float_weights) {
+                                              Resources resources) {
   std::vector<NodeId> layers;
   std::vector<ValueId> inputs;
   std::vector<ChannelMeans> means;
@@ -134,7 +134,7 @@ absl::StatusOr<BiasCorrections> CorrectBiases(const Graph& graph, const quant::S
     means.emplace_back(QuantizerOf(selection, quantizers, layer.inputs[0], precision));
   }
   OCTET_RETURN_IF_ERROR(VisitValues(
-      graph, inputs, samples, float_weights, [&](size_t i, const Tensor& input) -> absl::Status {
+      graph, inputs, samples, resources, [&](size_t i, const Tensor& input) -> absl::Status {
         const bool convolution = graph.node(layers[i]).op == "Conv";
         return means[i].Add(input, convolution ? 1 : static_cast<int>(input.shape().size()) - 1);
       }));

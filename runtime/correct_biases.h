@@ -29,7 +29,7 @@ absl::StatusOr<BiasCorrections> CorrectBiases(const graph::Graph& graph,
                                               const quant::Selection& selection,
                                               const std::vector<quant::ValueQuantizer>& quantizers,
                                               const quant::WeightsById& weights, Samples samples,
-                                              kernels::WeightCache& float_weights);
+                                              Resources resources);
 
 // Gives the layers of a graph that quant::Rewrite() has made these biases, those that `selection`
 // has in float32 excepted, or with weights of other bits than they were corrected for.

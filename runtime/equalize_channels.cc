@@ -310,7 +310,7 @@ absl::StatusOr<std::optional<Group>> FindGroup(const Graph& graph, ValueId activ
 
 }  // namespace
 
-absl::StatusOr<EqualizationReport> EqualizeChannels(Graph& graph, Samples samples) {
+absl::StatusOr<EqualizationReport> EqualizeChannels(Graph& graph, Samples samples, int threads) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<Group> groups, FindGroups(graph));
   EqualizationReport report;
   if (groups.empty()) return report;
@@ -321,7 +321,7 @@ absl::StatusOr<EqualizationReport> EqualizeChannels(Graph& graph, Samples sample
   {
     kernels::WeightCache weights;
     OCTET_ASSIGN_OR_RETURN(statistics,
-                           StatisticsByChannel(graph, activations, 1, samples, weights));
+                           StatisticsByChannel(graph, activations, 1, samples, {weights, threads}));
   }
   for (size_t i = 0; i < groups.size(); ++i) {
     Channels channels = Describe(graph, groups[i], statistics[i].channels, samples.size());

@@ -30,7 +30,8 @@ struct EqualizationReport {
 // the samples, wherever that takes half a decibel or more from the noise expected behind them.
 // Convolutions are dense or depthwise and have constant float weights. Deterministic.
 //   FailedPrecondition  no samples
-absl::StatusOr<EqualizationReport> EqualizeChannels(graph::Graph& graph, Samples samples);
+absl::StatusOr<EqualizationReport> EqualizeChannels(graph::Graph& graph, Samples samples,
+                                                    int threads = 1);
 
 // Whether EqualizeChannels() may have chosen this activation.
 bool IsEqualizable(const graph::Graph& graph, graph::ValueId activation);

@@ -1,13 +1,19 @@
 #include "runtime/evaluate.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <iterator>
+#include <memory>
+#include <numeric>
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "graph/infer.h"
+#include "runtime/parallel.h"
 #include "runtime/plan.h"
 
 namespace octet::runtime {
@@ -15,7 +21,8 @@ namespace {
 
 constexpr double kHighestSqnrDb = 99;
 
-// Makes one plan per set of shapes. `graph` and `weights` outlive it.
+// Runs samples of a graph, on any thread. One plan per set of shapes, and as many arenas for it as
+// threads run it at a time. `graph` and `weights` outlive it.
 class SampleRunner {
  public:
   SampleRunner(const graph::Graph& graph, kernels::WeightCache& weights)
@@ -28,31 +35,86 @@ class SampleRunner {
       shapes.push_back(input.shape());
       absl::StrAppend(&key, ToText(input.shape()));
     }
-    std::unique_ptr<PlanRunner>& runner = runners_[key];
-    if (runner == nullptr) {
-      OCTET_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, MakePlan(graph_, shapes, weights_));
-      OCTET_ASSIGN_OR_RETURN(PlanRunner created, PlanRunner::Create(std::move(plan)));
-      runner = std::make_unique<PlanRunner>(std::move(created));
-    }
-    return runner->Run(sample);
+    OCTET_ASSIGN_OR_RETURN(std::unique_ptr<PlanRunner> runner, Take(key, shapes));
+    absl::StatusOr<std::vector<Tensor>> outputs = runner->Run(sample);
+    const MutexLock lock(mutex_);
+    plans_[key].idle.push_back(std::move(runner));
+    return outputs;
   }
 
  private:
+  struct SharedPlan {
+    std::shared_ptr<const Plan> plan;
+    std::vector<std::unique_ptr<PlanRunner>> idle;
+  };
+
+  absl::StatusOr<std::unique_ptr<PlanRunner>> Take(const std::string& key,
+                                                   std::span<const Shape> shapes) {
+    std::shared_ptr<const Plan> plan;
+    {
+      const MutexLock lock(mutex_);
+      SharedPlan& shared = plans_[key];
+      if (!shared.idle.empty()) {
+        std::unique_ptr<PlanRunner> runner = std::move(shared.idle.back());
+        shared.idle.pop_back();
+        return runner;
+      }
+      // Under the lock: others wait for the plan rather than make it too.
+      if (shared.plan == nullptr) {
+        OCTET_ASSIGN_OR_RETURN(shared.plan, MakePlan(graph_, shapes, weights_));
+      }
+      plan = shared.plan;
+    }
+    OCTET_ASSIGN_OR_RETURN(PlanRunner created, PlanRunner::Create(std::move(plan)));
+    return std::make_unique<PlanRunner>(std::move(created));
+  }
+
   const graph::Graph& graph_;
   kernels::WeightCache& weights_;
-  absl::flat_hash_map<std::string, std::unique_ptr<PlanRunner>> runners_;
+  Mutex mutex_;
+  absl::flat_hash_map<std::string, SharedPlan> plans_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Runs every sample and hands over the index and the outputs.
-absl::Status ForEachSample(
-    const graph::Graph& graph, Samples samples, kernels::WeightCache& weights,
-    const std::function<absl::Status(size_t, const std::vector<Tensor>&)>& visit) {
-  SampleRunner runner(graph, weights);
-  for (size_t s = 0; s < samples.size(); ++s) {
-    OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> outputs, runner.Run(samples[s]));
-    OCTET_RETURN_IF_ERROR(visit(s, outputs));
+// Lets threads in one after the other, in the order of their numbers, until one has failed.
+class Turns {
+ public:
+  // Runs `work` when all numbers below have been here. Cancelled, without, if one of them failed;
+  // its own error is what counts.
+  absl::Status Take(size_t number, const std::function<absl::Status()>& work) {
+    const MutexLock lock(mutex_);
+    while (next_ != number) changed_.Wait(mutex_);
+    const absl::Status status = failed_ ? absl::CancelledError("an earlier sample failed") : work();
+    failed_ = failed_ || !status.ok();
+    ++next_;
+    changed_.NotifyAll();
+    return status;
   }
-  return absl::OkStatus();
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool failed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+// Runs every sample, and hands over their indices and outputs one after the other.
+absl::Status ForEachSample(
+    size_t count, int threads,
+    const std::function<absl::StatusOr<std::vector<Tensor>>(size_t)>& run,
+    const std::function<absl::Status(size_t, const std::vector<Tensor>&)>& visit) {
+  Turns turns;
+  return ParallelFor(threads, count, [&](size_t s) {
+    const absl::StatusOr<std::vector<Tensor>> outputs = run(s);
+    return turns.Take(s, [&] { return outputs.ok() ? visit(s, *outputs) : outputs.status(); });
+  });
+}
+
+absl::Status ForEachSample(
+    const graph::Graph& graph, Samples samples, Resources resources,
+    const std::function<absl::Status(size_t, const std::vector<Tensor>&)>& visit) {
+  SampleRunner runner(graph, resources.weights);
+  return ForEachSample(
+      samples.size(), resources.threads, [&](size_t s) { return runner.Run(samples[s]); }, visit);
 }
 
 // Signal and noise as they add up.
@@ -99,13 +161,32 @@ graph::Graph WithOutputs(const graph::Graph& graph, std::span<const graph::Value
   return observed;
 }
 
-// Elements of one channel that lie side by side. `mean_square` is a sum until the end.
+// Elements of one channel that lie side by side. `mean_square` is a sum until the end. Numbers that
+// are not finite count as zero, which widens nothing. In lanes, which compilers make vectors of.
 void AddElements(std::span<const float> elements, ChannelStatistics& channel) {
-  for (const float element : elements) {
-    if (!std::isfinite(element)) continue;
-    channel.lowest = std::min(channel.lowest, element);
-    channel.highest = std::max(channel.highest, element);
-    channel.mean_square += double{element} * element;
+  const auto finite = [](float x) { return x - x == 0 ? x : 0; };
+  constexpr size_t kLanes = 16;
+  const size_t whole = elements.size() / kLanes * kLanes;
+  if (whole > 0) {
+    std::array<float, kLanes> lowest{}, highest{};
+    std::array<double, kLanes> square{};
+    for (size_t at = 0; at < whole; at += kLanes) {
+      for (size_t lane = 0; lane < kLanes; ++lane) {
+        const float x = finite(elements[at + lane]);
+        lowest[lane] = std::min(lowest[lane], x);
+        highest[lane] = std::max(highest[lane], x);
+        square[lane] += double{x} * x;
+      }
+    }
+    channel.lowest = std::min(channel.lowest, *std::min_element(lowest.begin(), lowest.end()));
+    channel.highest = std::max(channel.highest, *std::max_element(highest.begin(), highest.end()));
+    channel.mean_square += std::accumulate(square.begin(), square.end(), 0.0);
+  }
+  for (const float element : elements.subspan(whole)) {
+    const float x = finite(element);
+    channel.lowest = std::min(channel.lowest, x);
+    channel.highest = std::max(channel.highest, x);
+    channel.mean_square += double{x} * x;
   }
 }
 
@@ -134,12 +215,12 @@ size_t NextGroup(std::span<const graph::ValueId> values, const graph::Inference&
 }  // namespace
 
 absl::Status VisitValues(const graph::Graph& graph, std::span<const graph::ValueId> values,
-                         Samples samples, kernels::WeightCache& weights,
+                         Samples samples, Resources resources,
                          const std::function<absl::Status(size_t, const Tensor&)>& visit) {
   if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
   const graph::Graph observed = WithOutputs(graph, values);
   const size_t first = graph.outputs().size();
-  return ForEachSample(observed, samples, weights,
+  return ForEachSample(observed, samples, resources,
                        [&](size_t, const std::vector<Tensor>& outputs) -> absl::Status {
                          for (size_t i = 0; i < values.size(); ++i) {
                            OCTET_RETURN_IF_ERROR(visit(i, outputs[first + i]));
@@ -150,11 +231,10 @@ absl::Status VisitValues(const graph::Graph& graph, std::span<const graph::Value
 
 absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
                                                       std::span<const graph::ValueId> values,
-                                                      Samples samples,
-                                                      kernels::WeightCache& weights) {
+                                                      Samples samples, Resources resources) {
   std::vector<quant::Histogram> histograms(values.size());
   OCTET_RETURN_IF_ERROR(
-      VisitValues(graph, values, samples, weights, [&](size_t i, const Tensor& value) {
+      VisitValues(graph, values, samples, resources, [&](size_t i, const Tensor& value) {
         histograms[i].AddSample(value.As<float>());
         return absl::OkStatus();
       }));
@@ -163,7 +243,7 @@ absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
 
 absl::StatusOr<std::vector<ActivationStatistics>> StatisticsByChannel(
     const graph::Graph& graph, std::span<const graph::ValueId> values, int dimension,
-    Samples samples, kernels::WeightCache& weights) {
+    Samples samples, Resources resources) {
   std::vector<ActivationStatistics> statistics(values.size());
   const auto add = [&](size_t i, const Tensor& output) -> absl::Status {
     const Shape& shape = output.shape();
@@ -183,14 +263,14 @@ absl::StatusOr<std::vector<ActivationStatistics>> StatisticsByChannel(
     const auto inner =
         static_cast<size_t>(ElementCount(Shape(shape.begin() + axis + 1, shape.end())));
     std::vector<ChannelStatistics> sample(count);
-    for (size_t at = 0; at < elements.size(); at += inner) {
-      AddElements(elements.subspan(at, inner), sample[at / inner % count]);
+    for (size_t at = 0, c = 0; at < elements.size(); at += inner, c = (c + 1) % count) {
+      AddElements(elements.subspan(at, inner), sample[c]);
     }
     for (size_t c = 0; c < count; ++c) AddSample(sample[c], channels[c]);
     statistics[i].elements += static_cast<double>(elements.size()) / static_cast<double>(count);
     return absl::OkStatus();
   };
-  OCTET_RETURN_IF_ERROR(VisitValues(graph, values, samples, weights, add));
+  OCTET_RETURN_IF_ERROR(VisitValues(graph, values, samples, resources, add));
   for (ActivationStatistics& activation : statistics) {
     for (ChannelStatistics& channel : activation.channels) {
       channel.mean_square /= std::max(activation.elements, 1.0);
@@ -200,21 +280,21 @@ absl::StatusOr<std::vector<ActivationStatistics>> StatisticsByChannel(
 }
 
 absl::Status VisitSamples(const graph::Graph& graph, std::span<const graph::ValueId> values,
-                          Samples samples, kernels::WeightCache& weights,
+                          Samples samples, Resources resources,
                           const std::function<absl::Status(std::span<const Tensor>)>& visit) {
   if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
   const size_t first = graph.outputs().size();
-  return ForEachSample(WithOutputs(graph, values), samples, weights,
+  return ForEachSample(WithOutputs(graph, values), samples, resources,
                        [&](size_t, const std::vector<Tensor>& outputs) {
                          return visit(std::span(outputs).subspan(first));
                        });
 }
 
 absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& graph, Samples samples,
-                                                        kernels::WeightCache& weights) {
+                                                        Resources resources) {
   std::vector<std::vector<Tensor>> all(samples.size());
   OCTET_RETURN_IF_ERROR(
-      ForEachSample(graph, samples, weights, [&](size_t s, const std::vector<Tensor>& outputs) {
+      ForEachSample(graph, samples, resources, [&](size_t s, const std::vector<Tensor>& outputs) {
         all[s] = outputs;
         return absl::OkStatus();
       }));
@@ -224,8 +304,7 @@ absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& grap
 absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
                                                 const graph::Graph& approximate,
                                                 std::span<const graph::ValueId> values,
-                                                Samples samples,
-                                                kernels::WeightCache& exact_weights,
+                                                Samples samples, Resources exact_resources,
                                                 kernels::WeightCache& approximate_weights) {
   std::vector<double> result;
   if (samples.empty()) return absl::FailedPreconditionError("there are no samples to measure with");
@@ -236,17 +315,27 @@ absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
     const auto group = values.first(NextGroup(values, inference));
     const graph::Graph exact_graph = WithOutputs(exact, group);
     const graph::Graph approximate_graph = WithOutputs(approximate, group);
-    SampleRunner exact_runner(exact_graph, exact_weights);
+    SampleRunner exact_runner(exact_graph, exact_resources.weights);
     SampleRunner approximate_runner(approximate_graph, approximate_weights);
     std::vector<Noise> noise(group.size());
-    for (const std::vector<Tensor>& sample : samples) {
-      OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> x, exact_runner.Run(sample));
-      OCTET_ASSIGN_OR_RETURN(const std::vector<Tensor> y, approximate_runner.Run(sample));
-      const size_t first = exact.outputs().size();
+    const size_t outputs = exact.outputs().size();
+    // Both graphs' outputs, one after the other.
+    const auto run_both = [&](size_t s) -> absl::StatusOr<std::vector<Tensor>> {
+      OCTET_ASSIGN_OR_RETURN(std::vector<Tensor> both, exact_runner.Run(samples[s]));
+      OCTET_ASSIGN_OR_RETURN(std::vector<Tensor> others, approximate_runner.Run(samples[s]));
+      std::move(others.begin(), others.end(), std::back_inserter(both));
+      return both;
+    };
+    const auto compare = [&](size_t, const std::vector<Tensor>& both) {
+      const std::span<const Tensor> x = std::span(both).subspan(outputs, group.size());
+      const std::span<const Tensor> y = std::span(both).last(group.size());
       for (size_t i = 0; i < group.size(); ++i) {
-        AddValue(x[first + i], y[first + i], approximate.value(group[i]).type, noise[i]);
+        AddValue(x[i], y[i], approximate.value(group[i]).type, noise[i]);
       }
-    }
+      return absl::OkStatus();
+    };
+    OCTET_RETURN_IF_ERROR(
+        ForEachSample(samples.size(), exact_resources.threads, run_both, compare));
     for (const Noise& value : noise) result.push_back(value.Db());
     values = values.subspan(group.size());
   }

@@ -16,17 +16,29 @@ namespace octet::runtime {
 
 using Samples = std::span<const std::vector<Tensor>>;
 
+// What running over samples takes: packed weights, which stay there for the next time, and at most
+// so many threads, each with an arena of its own. What comes out does not depend on them, bit by
+// bit: a sample is run by one thread, and its values are visited when those of all samples before
+// it have been.
+struct Resources {
+  // NOLINTNEXTLINE(google-explicit-constructor): the weights alone are enough for one thread
+  Resources(kernels::WeightCache& weights, int threads = 1) : weights(weights), threads(threads) {}
+
+  kernels::WeightCache& weights;
+  int threads;
+};
+
 // One histogram per entry of `values`, over all samples. Samples of one shape share a plan.
 // FailedPrecondition without samples.
 absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
                                                       std::span<const graph::ValueId> values,
-                                                      Samples samples,
-                                                      kernels::WeightCache& weights);
+                                                      Samples samples, Resources resources);
 
 // Calls visit(index in `values`, value) for each of these values and every sample.
-// FailedPrecondition without samples; errors of `visit` end it.
+// One call at a time, in the samples' order, but on any of the threads. FailedPrecondition without
+// samples; errors of `visit` end it.
 absl::Status VisitValues(const graph::Graph& graph, std::span<const graph::ValueId> values,
-                         Samples samples, kernels::WeightCache& weights,
+                         Samples samples, Resources resources,
                          const std::function<absl::Status(size_t, const Tensor&)>& visit);
 
 // What an activation's channel has been over all samples.
@@ -47,16 +59,16 @@ struct ActivationStatistics {
 // FailedPrecondition without samples, InvalidArgument for values that are not so.
 absl::StatusOr<std::vector<ActivationStatistics>> StatisticsByChannel(
     const graph::Graph& graph, std::span<const graph::ValueId> values, int dimension,
-    Samples samples, kernels::WeightCache& weights);
+    Samples samples, Resources resources);
 
 // The same with all values of a sample together, in their order.
 absl::Status VisitSamples(const graph::Graph& graph, std::span<const graph::ValueId> values,
-                          Samples samples, kernels::WeightCache& weights,
+                          Samples samples, Resources resources,
                           const std::function<absl::Status(std::span<const Tensor>)>& visit);
 
 // The outputs of the graph for every sample.
 absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& graph, Samples samples,
-                                                        kernels::WeightCache& weights);
+                                                        Resources resources);
 
 // How much of each of these values, which exist in both graphs under one id, is signal rather than
 // quantization noise, over all samples: as OutputSqnrDb(). Codes count as what they stand for. In
@@ -65,8 +77,7 @@ absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& grap
 absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
                                                 const graph::Graph& approximate,
                                                 std::span<const graph::ValueId> values,
-                                                Samples samples,
-                                                kernels::WeightCache& exact_weights,
+                                                Samples samples, Resources exact_resources,
                                                 kernels::WeightCache& approximate_weights);
 
 // Signal to quantization noise of the float outputs over all samples, in decibels: capped at 99;

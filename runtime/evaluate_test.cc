@@ -77,6 +77,87 @@ TEST_F(EvaluateTest, ObserveSeesValuesInside) {
             absl::StatusCode::kFailedPrecondition);
 }
 
+TEST_F(EvaluateTest, ThreadsVisitInTheOrderOfSamples) {
+  std::vector<std::vector<Tensor>> samples;
+  for (int64_t s = 0; s < 64; ++s) {
+    const Shape shape = {1, 1 + s % 3};  // threads run different plans, too
+    samples.push_back({Tensor::Of<float>(
+        shape, std::vector<float>(static_cast<size_t>(shape[1]), static_cast<float>(s)))});
+  }
+  std::vector<float> visited;
+  const auto visit = [&](size_t, const Tensor& value) {
+    visited.push_back(value.As<float>()[0]);
+    return absl::OkStatus();
+  };
+  const std::vector<ValueId> values = {doubled_};
+  ASSERT_TRUE(VisitValues(*graph_, values, samples, {weights_, 4}, visit).ok());
+  ASSERT_EQ(visited.size(), samples.size());
+  for (size_t s = 0; s < visited.size(); ++s) EXPECT_EQ(visited[s], 2 * s);
+}
+
+TEST_F(EvaluateTest, TheFirstSampleThatFailsEndsAllThreads) {
+  std::vector<std::vector<Tensor>> samples(32, {Tensor::Of<float>({1, 1}, {1})});
+  samples[9] = samples[11] = {};  // no input
+  size_t visits = 0;
+  const auto count = [&](size_t, const Tensor&) {
+    ++visits;
+    return absl::OkStatus();
+  };
+  const std::vector<ValueId> values = {doubled_};
+  kernels::WeightCache others;
+  const absl::Status alone = VisitValues(*graph_, values, samples, others, count);
+  EXPECT_FALSE(alone.ok());
+  EXPECT_EQ(visits, 9u);
+  EXPECT_EQ(VisitValues(*graph_, values, samples, {weights_, 4}, count), alone);
+  EXPECT_EQ(visits, 18u);
+}
+
+// x: channels in the second dimension, and in the last.
+TEST(StatisticsByChannel, AreOfEachChannelOnAnyNumberOfThreads) {
+  GraphBuilder builder;
+  const ValueId x = builder.Input("x", {kUnknownDim, 3, 21});
+  const ValueId same = builder.Apply("Identity", "same", {x});
+  builder.Output(builder.Apply("Relu", "relu", {same}), "y");
+  const graph::Graph graph = builder.Finish().graph;
+  std::vector<std::vector<Tensor>> samples;
+  for (uint32_t s = 0; s < 12; ++s) {
+    samples.push_back({testing::RandomFloats({1, 3, 21}, s)});
+    samples.back()[0].MutableAs<float>()[40] = s == 5 ? NAN : HUGE_VALF;  // does not count
+  }
+  const std::vector<ValueId> values = {x};
+  for (const int dimension : {1, -1}) {
+    kernels::WeightCache weights;
+    const auto one = StatisticsByChannel(graph, values, dimension, samples, {weights, 1});
+    const auto four = StatisticsByChannel(graph, values, dimension, samples, {weights, 4});
+    ASSERT_TRUE(one.ok() && four.ok()) << one.status() << four.status();
+    const size_t channels = dimension == 1 ? 3 : 21;
+    ASSERT_EQ((*one)[0].channels.size(), channels);
+    for (size_t c = 0; c < channels; ++c) {
+      float lowest = 0, highest = 0;
+      double square = 0;
+      for (const auto& sample : samples) {
+        const auto elements = sample[0].As<float>();
+        for (size_t i = 0; i < elements.size(); ++i) {
+          if ((dimension == 1 ? i / 21 : i % 21) != c || !std::isfinite(elements[i])) continue;
+          lowest = std::min(lowest, elements[i]);
+          highest = std::max(highest, elements[i]);
+          square += double{elements[i]} * elements[i];
+        }
+      }
+      const ChannelStatistics& a = (*one)[0].channels[c];
+      const ChannelStatistics& b = (*four)[0].channels[c];
+      EXPECT_EQ(a.lowest, lowest);
+      EXPECT_EQ(a.highest, highest);
+      EXPECT_NEAR(a.mean_square, square / (*one)[0].elements, 1e-9);
+      EXPECT_EQ(a.mean_square, b.mean_square);
+      EXPECT_EQ(a.second_highest, b.second_highest);
+      EXPECT_EQ(a.second_lowest, b.second_lowest);
+      EXPECT_EQ(a.lowest, b.lowest);
+      EXPECT_EQ(a.highest, b.highest);
+    }
+  }
+}
+
 // x -> Quantize -> MaxPool: codes inside, floats outside.
 TEST(ValueSqnrDb, ReadsCodesAsWhatTheyStandFor) {
   GraphBuilder builder;

@@ -69,12 +69,12 @@ std::vector<float> ChannelImportance(std::span<const NodeId> layers, const Input
 }  // namespace
 
 absl::StatusOr<InputPowers> MeasureInputPowers(const Graph& graph, std::span<const NodeId> layers,
-                                               Samples samples, kernels::WeightCache& weights) {
+                                               Samples samples, Resources resources) {
   std::vector<graph::ValueId> values;
   for (const NodeId layer : layers) values.push_back(graph.node(layer).inputs[0]);
   std::vector<Sums> sums(layers.size());
   OCTET_RETURN_IF_ERROR(VisitValues(
-      graph, values, samples, weights, [&](size_t i, const Tensor& input) -> absl::Status {
+      graph, values, samples, resources, [&](size_t i, const Tensor& input) -> absl::Status {
         const bool convolution = graph.node(layers[i]).op == "Conv";
         return sums[i].Add(input, convolution ? 1 : static_cast<int>(input.shape().size()) - 1);
       }));

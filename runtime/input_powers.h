@@ -19,7 +19,7 @@ namespace octet::runtime {
 using InputPowers = std::map<graph::NodeId, std::vector<float>>;
 absl::StatusOr<InputPowers> MeasureInputPowers(const graph::Graph& graph,
                                                std::span<const graph::NodeId> layers,
-                                               Samples samples, kernels::WeightCache& weights);
+                                               Samples samples, Resources resources);
 
 // How much each weight of these layers, which share them, counts, in the order of the tensor: the
 // power of the input channel that it meets, by the mean of all; at least a thousandth of that.

@@ -172,7 +172,7 @@ absl::StatusOr<std::vector<quant::Hessian>> CollectHessians(const graph::Graph& 
       return RowTaker(inputs[i], value).Take(graph, most, hessians[i]);
     });
   };
-  OCTET_RETURN_IF_ERROR(VisitSamples(graph, values, samples, weights, add));
+  OCTET_RETURN_IF_ERROR(VisitSamples(graph, values, samples, {weights, threads}, add));
   // The last rows are multiplied now, not by the first of several threads that read.
   OCTET_RETURN_IF_ERROR(ParallelFor(threads, hessians.size(), [&](size_t i) {
     hessians[i].MeanDiagonal();

@@ -109,7 +109,7 @@ absl::Status LayerWeights::MeasureInputs(const std::vector<Task>& tasks, bool fo
   OCTET_ASSIGN_OR_RETURN(
       InputPowers found,
       MeasureInputPowers(graph_, layers, samples_.first(std::min(kEnough, samples_.size())),
-                         *floats_));
+                         {*floats_, options_.threads}));
   powers_.merge(found);
   return absl::OkStatus();
 }

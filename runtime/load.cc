@@ -136,7 +136,8 @@ absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
   if (products) {
     std::optional<double> alpha = quantization.smoothing_alpha;
     if (!alpha && TakesRangesByToken(quantization, choice.recipe)) alpha = kSmoothingByToken;
-    OCTET_ASSIGN_OR_RETURN(SmoothingReport report, SmoothActivations(graph, calibrating, alpha));
+    OCTET_ASSIGN_OR_RETURN(SmoothingReport report,
+                           SmoothActivations(graph, calibrating, alpha, quantization.threads));
     if (report.activations > 0) {
       transforms.push_back(
           absl::StrCat("smooth_quant(", alpha ? absl::StrCat(*alpha) : "auto", ")"));
@@ -144,7 +145,8 @@ absl::StatusOr<std::vector<std::string>> Smooth(const CalibrationData& data,
     smoothed = std::move(report.smoothed);
   }
   if (convolutions) {
-    OCTET_ASSIGN_OR_RETURN(EqualizationReport report, EqualizeChannels(graph, calibrating));
+    OCTET_ASSIGN_OR_RETURN(EqualizationReport report,
+                           EqualizeChannels(graph, calibrating, quantization.threads));
     if (!report.equalized.empty()) {
       transforms.push_back(absl::StrCat("equalized_channels(", report.equalized.size(), ")"));
     }

@@ -5,6 +5,8 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/cpu.h"
+
 namespace octet::runtime {
 
 absl::Status ParallelFor(int threads, size_t count, const std::function<absl::Status(size_t)>& run,
@@ -23,7 +25,12 @@ absl::Status ParallelFor(int threads, size_t count, const std::function<absl::St
   };
   std::vector<std::thread> others;
   const size_t wanted = std::min(static_cast<size_t>(std::max(threads, 1)), count);
-  for (size_t i = 1; i < wanted; ++i) others.emplace_back(work, false);
+  for (size_t i = 1; i < wanted; ++i) {
+    others.emplace_back([&work] {
+      kernels::PrepareThread(1);  // what runs beside others has no team of its own
+      work(false);
+    });
+  }
   work(true);
   for (std::thread& other : others) other.join();
   for (absl::Status& result : results) {

@@ -71,6 +71,8 @@ class ModelQuantizer {
     if (options_.progress) options_.progress(stage, detail);
   }
 
+  Resources Floats() { return {float_weights_, options_.threads}; }
+
   absl::Status FindLayers() {
     OCTET_ASSIGN_OR_RETURN(LayerList list, ListLayers(graph_, example_shapes_, options_,
                                                       report_.recipe.recipe, data_.Calibrates()));
@@ -119,7 +121,7 @@ class ModelQuantizer {
   // Ranges, then precisions, then the verdict.
   absl::Status Decide() {
     if (!measuring_.samples.empty()) {
-      OCTET_ASSIGN_OR_RETURN(exact_, RunAll(graph_, measuring_.samples, float_weights_));
+      OCTET_ASSIGN_OR_RETURN(exact_, RunAll(graph_, measuring_.samples, Floats()));
     }
     OCTET_RETURN_IF_ERROR(ChooseRanges());
     OCTET_RETURN_IF_ERROR(TryBiasCorrection());
@@ -178,7 +180,7 @@ class ModelQuantizer {
     const Samples all(calibrating_);
     OCTET_ASSIGN_OR_RETURN(
         biases_, CorrectBiases(graph_, selection, quantizers, weights_.For(selection.layers),
-                               all.first(std::min(kRangeSamples, all.size())), float_weights_));
+                               all.first(std::min(kRangeSamples, all.size())), Floats()));
     report_.bias_correction = true;
     return absl::OkStatus();
   }
@@ -281,7 +283,7 @@ class ModelQuantizer {
     const Samples samples = all.first(std::min(kLayerSamples, all.size()));
     OCTET_ASSIGN_OR_RETURN(
         const std::vector<double> sqnr_db,
-        ValueSqnrDb(graph_, *best_, results, samples, float_weights_, quantized_weights_));
+        ValueSqnrDb(graph_, *best_, results, samples, Floats(), quantized_weights_));
     for (size_t i = 0; i < sqnr_db.size(); ++i) report_.layers[i].output_sqnr_db = sqnr_db[i];
     return absl::OkStatus();
   }
@@ -293,7 +295,7 @@ class ModelQuantizer {
     if (!has_ranges_) return absl::OkStatus();
     Progress("calibrate", absl::StrCat(report_.calibration_samples, " samples"));
     if (data_.statistics) return ranges_.Take(graph_, widest, *data_.statistics);
-    return ranges_.Observe(graph_, widest, calibrating_, float_weights_);
+    return ranges_.Observe(graph_, widest, calibrating_, Floats());
   }
 
   std::vector<Precision> Precisions() const {
@@ -335,7 +337,8 @@ class ModelQuantizer {
     OCTET_ASSIGN_OR_RETURN(const Graph graph, Rewritten(precisions, algorithm));
     const size_t count = std::min(max_samples, exact_.size());
     const Samples samples = Samples(measuring_.samples).first(count);
-    OCTET_ASSIGN_OR_RETURN(const auto outputs, RunAll(graph, samples, quantized_weights_));
+    OCTET_ASSIGN_OR_RETURN(const auto outputs,
+                           RunAll(graph, samples, {quantized_weights_, options_.threads}));
     const std::span<const int64_t> labels(measuring_.labels);
     return CompareOutputs({exact_.begin(), exact_.begin() + static_cast<ptrdiff_t>(count)}, outputs,
                           labels.empty() ? labels : labels.first(count));

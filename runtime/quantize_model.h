@@ -66,7 +66,7 @@ struct QuantizeOptions {
   // (input_powers.h). Automatic: in 4 bits.
   enum class Weighting : uint8_t { kNone, kActivation, kAuto };
   Weighting weighting = Weighting::kAuto;
-  int threads = 1;  // for the weights; what comes out does not depend on it
+  int threads = 1;  // what comes out does not depend on it
   // Weight codes up to 127, or up to 63 where the CPU's 8-bit products saturate.
   enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
   WeightRange weight_range = WeightRange::kAuto;

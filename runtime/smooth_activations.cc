@@ -179,7 +179,7 @@ double LargestOverMean(std::span<const float> magnitudes) {
 }  // namespace
 
 absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
-                                                  std::optional<double> alpha) {
+                                                  std::optional<double> alpha, int threads) {
   OCTET_ASSIGN_OR_RETURN(const std::vector<Group> groups, FindGroups(graph));
   SmoothingReport report;
   if (groups.empty()) return report;
@@ -189,8 +189,8 @@ absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
   std::vector<ActivationStatistics> statistics;
   {
     kernels::WeightCache weights;
-    OCTET_ASSIGN_OR_RETURN(statistics,
-                           StatisticsByChannel(graph, activations, -1, samples, weights));
+    OCTET_ASSIGN_OR_RETURN(
+        statistics, StatisticsByChannel(graph, activations, -1, samples, {weights, threads}));
   }
   for (size_t i = 0; i < groups.size(); ++i) {
     const Group& group = groups[i];

@@ -34,7 +34,7 @@ struct SmoothingReport {
 // the channels tell. Deterministic: the same graph and samples give the same graph.
 //   FailedPrecondition  no samples
 absl::StatusOr<SmoothingReport> SmoothActivations(graph::Graph& graph, Samples samples,
-                                                  std::optional<double> alpha);
+                                                  std::optional<double> alpha, int threads = 1);
 
 // The same again on the same graph, with what reports say was done, EqualizeChannels()'s after this
 // one's. InvalidArgument if these are not activations of this graph, or factors are not finite and

@@ -126,7 +126,7 @@ const Fields<BudgetConfig>& BudgetFields() {
             "Time for finding the layers that need more than int8; the best found by then is "
             "taken. 0: no search."),
       Value("threads", &BudgetConfig::threads, IntegerOrAuto<int>(1024),
-            "Threads that quantize weights; auto: one per core, at most 4."),
+            "Threads that quantize weights and run samples; auto: one per core, at most 4."),
       Value(
           "memory_mb", &BudgetConfig::memory_mb, IntegerOrAuto<int>(1 << 24),
           "What quantizing a model may hold in MiB: float weights, integers made of them, samples "

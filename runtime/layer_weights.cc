@@ -1,5 +1,7 @@
 #include "runtime/layer_weights.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -60,7 +62,9 @@ absl::Status LayerWeights::Quantize(const quant::LayerPrecisions& precisions) {
   }
   OCTET_RETURN_IF_ERROR(quant::RoundWeights(graph_, precisions, bfloat16_));
   OCTET_RETURN_IF_ERROR(QuantizeEightBits(eight));
-  return QuantizeFourBits(four);
+  OCTET_RETURN_IF_ERROR(QuantizeFourBits(four));
+  if (!eight.empty() || !four.empty()) malloc_trim(0);  // of statistics nothing is left
+  return absl::OkStatus();
 }
 
 const Tensor& LayerWeights::Weight(NodeId layer) const {

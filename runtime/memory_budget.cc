@@ -26,6 +26,9 @@ int64_t ConstantBytes(const graph::Graph& graph) {
   return static_cast<int64_t>(bytes);
 }
 
+// Groups of less would be many, and each runs the network on samples.
+constexpr int64_t kLeastHessianBytes = int64_t{64} << 20;
+
 double Megabytes(int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 }  // namespace
@@ -33,8 +36,10 @@ double Megabytes(int64_t bytes) { return static_cast<double>(bytes) / (1 << 20);
 absl::StatusOr<int64_t> BytesForHessians(const QuantizeOptions& options, const graph::Graph& graph,
                                          const CalibrationData& data,
                                          const CalibrationData& validation) {
-  if (options.memory_bytes == 0) return kMostHessianBytes;
   const int64_t floats = ConstantBytes(graph);
+  if (options.memory_bytes == 0) {
+    return std::clamp(2 * floats, kLeastHessianBytes, kMostHessianBytes);
+  }
   const int64_t weights = floats + floats / 4;  // of float32, and 8 bits of each
   const int64_t samples = BytesOf(data) + BytesOf(validation);
   const int64_t left = options.memory_bytes - weights - samples;

@@ -132,7 +132,8 @@ const Fields<BudgetConfig>& BudgetFields() {
           "What quantizing a model may hold in MiB: float weights, integers made of them, samples "
           "and statistics of what layers read, but not the activations of running it. Layers "
           "whose statistics do not fit are rounded without error compensation; a model whose "
-          "weights and samples do not is not loaded. auto: no limit, 256 MiB of statistics."),
+          "weights and samples do not is not loaded. auto: no limit, and statistics of twice the "
+          "float weights, from 64 to 256 MiB."),
   };
   return *kFields;
 }

@@ -27,7 +27,7 @@ class Judged:
 
 
 @cache
-def judged(name: str, batches: tuple[int, ...] = (BATCH,)) -> Judged:
+def judged(name: str, batches: tuple[int, ...] = (BATCH,), options: tuple[str, ...] = ()) -> Judged:
     try:
         dataset = inputs.dataset(name)
         file = build.path(name)
@@ -40,7 +40,8 @@ def judged(name: str, batches: tuple[int, ...] = (BATCH,)) -> Judged:
         )  # fmt: skip
     together = 1 if batches == (1,) else peers.BATCH
     reference = peers.run_onnxruntime(file, dataset.evaluation, together)
-    result = octet.run(file, dataset.evaluation, "int8", dataset.calibration, batches)
+    result = octet.run(file, dataset.evaluation, "int8", dataset.calibration, batches,
+                       options)
     actual = result.outputs[batches[-1]][0].reshape(reference.shape)
     assert accuracy.relative_error(reference, actual) > 1e-4  # it is not the float network
     return Judged(score.score(name, dataset, reference, reference),

@@ -64,16 +64,31 @@ absl::StatusOr<size_t> ParseWeights(const std::string& word, const std::string& 
   return 2;
 }
 
+// "--sqnr DB": that accuracy, whatever it costs; how many words it took.
+absl::StatusOr<size_t> ParseTarget(const std::string& word, const std::string& value,
+                                   runtime::QuantizeOptions& options) {
+  if (word != "--sqnr") return 0;
+  if (!absl::SimpleAtod(value, &options.accuracy.value)) {
+    return absl::InvalidArgumentError(absl::StrCat("--sqnr: ", value, " is no number"));
+  }
+  options.target_is_set = true;
+  options.max_float_fraction = 1;
+  options.search_seconds = 600;
+  return 2;
+}
+
 absl::StatusOr<Arguments> Parse(const std::vector<std::string>& words) {
   Arguments arguments;
   std::vector<std::string> paths;
+  arguments.options.quantization.target_is_set = false;
   for (size_t i = 0; i < words.size(); ++i) {
     runtime::LoadOptions& options = arguments.options;
-    options.quantization.target_is_set = false;
     const std::string value = i + 1 < words.size() ? words[i + 1] : "";
     OCTET_ASSIGN_OR_RETURN(const size_t taken, ParseWeights(words[i], value, options.quantization));
-    if (taken > 0) {
-      i += taken - 1;
+    OCTET_ASSIGN_OR_RETURN(const size_t also,
+                           ParseTarget(words[i], value, options.quantization));
+    if (taken + also > 0) {
+      i += taken + also - 1;
     } else if (words[i] == "--int4") {
       options.mode = runtime::Mode::kInt4;
       options.samples_required = true;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -39,6 +40,28 @@ absl::Status MultiplyWeights(Graph& graph, NodeId layer, std::span<const float> 
   });
   graph.SetInput(layer, 1, graph.AddConstant(absl::StrCat(old.name, suffix), std::move(scaled)));
   return absl::OkStatus();
+}
+
+bool HasRoomForDivision(const graph::Node& node) {
+  // More operators reach limits of the kernels (graph/passes/fuse_elementwise).
+  constexpr size_t kLongestChain = 4;
+  return node.fused.size() < kLongestChain;
+}
+
+void FuseDivision(Graph& graph, NodeId producer, int dimension, std::span<const float> factors) {
+  const graph::Value& value = graph.value(graph.node(producer).outputs[0]);
+  const size_t rank = value.type.shape.size();
+  Shape shape(rank, 1);
+  shape[dimension < 0 ? rank - 1 : static_cast<size_t>(dimension)] =
+      static_cast<int64_t>(factors.size());
+  std::vector<float> inverse(factors.begin(), factors.end());
+  for (float& factor : inverse) factor = 1 / factor;
+  const graph::ValueId constant =
+      graph.AddConstant(absl::StrCat(value.name, ".divisors"), Tensor::Of<float>(shape, inverse));
+  // Beyond the operator's own inputs, so that an absent bias stays absent.
+  const size_t operand = std::max<size_t>(graph.node(producer).inputs.size(), 3);
+  graph.SetInput(producer, operand, constant);
+  graph.mutable_node(producer).fused.push_back({.op = "Mul", .input = static_cast<int>(operand)});
 }
 
 absl::Status CheckFactors(absl::string_view activation, std::span<const float> factors,

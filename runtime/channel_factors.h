@@ -48,6 +48,14 @@ void ForEachWeight(const graph::Graph& graph, graph::NodeId layer, Visit visit) 
 absl::Status MultiplyWeights(graph::Graph& graph, graph::NodeId layer,
                              std::span<const float> factors, absl::string_view suffix);
 
+// Whether FuseDivision() may add to the node's chain.
+bool HasRoomForDivision(const graph::Node& node);
+
+// A product with 1 / factors at the end of the chain of a Conv, MatMul or Gemm: its result is
+// divided along `dimension`, -1 the last.
+void FuseDivision(graph::Graph& graph, graph::NodeId producer, int dimension,
+                  std::span<const float> factors);
+
 // InvalidArgument, which names the activation, unless there are `channels` factors that are finite
 // and positive, and their inverses too.
 absl::Status CheckFactors(absl::string_view activation, std::span<const float> factors,

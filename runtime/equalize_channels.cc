@@ -21,8 +21,6 @@ using graph::ValueId;
 // Less is not worth an operator in the kernel.
 constexpr double kMostNoiseLeft = 0.89;  // -0.5 dB
 constexpr float kSmallestFactor = 1.0f / 256;
-// More operators behind a convolution reach limits of the kernels (graph/passes/fuse_elementwise).
-constexpr size_t kLongestChain = 4;
 // How far below zero the common range may reach for each unit above it; how much of the
 // difference between channels goes; how much of the difficulty the weights take, as in SmoothQuant.
 constexpr double kTilts[] = {1.0 / 32, 1.0 / 16, 1.0 / 8, 1.0 / 4, 1.0 / 2, 1};
@@ -64,7 +62,7 @@ bool CanDivide(const Graph& graph, NodeId id) {
   const bool reads_operands =
       std::any_of(node.fused.begin(), node.fused.end(),
                   [](const graph::FusedOp& fused) { return fused.input >= 0; });
-  return !reads_operands && (IsHomogeneous(node) || node.fused.size() < kLongestChain);
+  return !reads_operands && (IsHomogeneous(node) || HasRoomForDivision(node));
 }
 
 absl::StatusOr<std::vector<Group>> FindGroups(const Graph& graph) {
@@ -271,29 +269,13 @@ absl::Status DivideWeights(Graph& graph, NodeId id, std::span<const float> facto
   return absl::OkStatus();
 }
 
-// A product with 1 / factors at the end of the layer's chain.
-void FuseDivision(Graph& graph, const Group& group, std::span<const float> factors) {
-  const graph::Value& value = graph.value(group.activation);
-  Shape shape(WeightShape(graph, group.producer).size(), 1);
-  shape[1] = static_cast<int64_t>(factors.size());
-  std::vector<float> inverse(factors.begin(), factors.end());
-  for (float& factor : inverse) factor = 1 / factor;
-  const ValueId constant =
-      graph.AddConstant(absl::StrCat(value.name, ".equalizing"), Tensor::Of<float>(shape, inverse));
-  // Beyond the operator's own inputs, so that an absent bias stays absent.
-  const size_t operand = std::max<size_t>(graph.node(group.producer).inputs.size(), 3);
-  graph.SetInput(group.producer, operand, constant);
-  graph.mutable_node(group.producer)
-      .fused.push_back({.op = "Mul", .input = static_cast<int>(operand)});
-}
-
 // True if the weights in front took the division.
 absl::StatusOr<bool> Equalize(Graph& graph, const Group& group, std::span<const float> factors) {
   for (const NodeId id : group.layers) {
     OCTET_RETURN_IF_ERROR(MultiplyWeights(graph, id, factors, ".equalized"));
   }
   if (!IsHomogeneous(graph.node(group.producer))) {
-    FuseDivision(graph, group, factors);
+    FuseDivision(graph, group.producer, 1, factors);
     return false;
   }
   OCTET_RETURN_IF_ERROR(DivideWeights(graph, group.producer, factors));

@@ -115,13 +115,16 @@ Tensor Divided(const Tensor& tensor, std::span<const float> divisors) {
   return Tensor::Of<float>(tensor.shape(), values);
 }
 
+bool IsReadByLayersOnly(const Graph& graph, const Group& group) {
+  const graph::Value& value = graph.value(group.activation);
+  return value.producer && !graph.IsGraphOutput(group.activation) &&
+         value.consumers.size() == group.layers.size();
+}
+
 // Into gamma and beta, where nobody but the layers reads the result.
 bool FoldIntoNormalization(Graph& graph, const Group& group, std::span<const float> factors) {
+  if (!IsReadByLayersOnly(graph, group)) return false;
   const graph::Value& value = graph.value(group.activation);
-  if (!value.producer || graph.IsGraphOutput(group.activation) ||
-      value.consumers.size() != group.layers.size()) {
-    return false;
-  }
   const graph::Node& node = graph.node(*value.producer);
   if ((node.op != "LayerNormalization" && node.op != "RMSNormalization") || !node.fused.empty() ||
       node.outputs[0] != group.activation) {
@@ -147,6 +150,19 @@ bool FoldIntoNormalization(Graph& graph, const Group& group, std::span<const flo
   return true;
 }
 
+// Into the layer that makes the activation, at the end of its chain; false if there is none.
+bool FoldIntoLayer(Graph& graph, const Group& group, std::span<const float> factors) {
+  if (!IsReadByLayersOnly(graph, group)) return false;
+  const NodeId producer = *graph.value(group.activation).producer;
+  const graph::Node& node = graph.node(producer);
+  if ((node.op != "MatMul" && node.op != "Gemm") || !HasRoomForDivision(node) ||
+      !graph.IsConstant(node.inputs[1])) {
+    return false;
+  }
+  FuseDivision(graph, producer, -1, factors);
+  return true;
+}
+
 // A product with 1 / factors between the activation and the layers.
 void DivideActivation(Graph& graph, const Group& group, std::span<const float> factors) {
   std::vector<float> inverse(factors.begin(), factors.end());
@@ -166,6 +182,7 @@ absl::StatusOr<bool> Smooth(Graph& graph, const Group& group, std::span<const fl
     OCTET_RETURN_IF_ERROR(MultiplyWeights(graph, id, factors, ".smoothed"));
   }
   if (FoldIntoNormalization(graph, group, factors)) return true;
+  if (FoldIntoLayer(graph, group, factors)) return true;
   DivideActivation(graph, group, factors);
   return false;
 }

@@ -22,7 +22,7 @@ struct SmoothedActivation {
 
 struct SmoothingReport {
   int activations = 0;  // that were smoothed
-  int folded = 0;       // of these, into the LayerNormalization that makes them, at no cost
+  int folded = 0;       // of these, into the LayerNormalization or layer that makes them
   // The largest channel over the mean channel, the worst activation: before and after.
   double worst_ratio_before = 0, worst_ratio_after = 0;
   std::vector<SmoothedActivation> smoothed;

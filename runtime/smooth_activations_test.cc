@@ -17,8 +17,8 @@ constexpr int64_t kWidth = 32;
 
 // A block as transformers have it: normalization, a product, GELU, a product, and with `residual`
 // an addition that reads the normalized value too. Channel 3 of gamma is 60 times the others, and
-// so is channel 5 behind the GELU.
-GraphBuilder::Finished Block(bool residual) {
+// so is channel 5 behind the GELU. `flattened`: rows of the batch become one dimension between.
+GraphBuilder::Finished Block(bool residual, bool flattened = true) {
   GraphBuilder builder;
   Tensor gamma = RandomFloats({kWidth}, 1);
   gamma.MutableAs<float>()[3] = 60;
@@ -30,10 +30,15 @@ GraphBuilder::Finished Block(bool residual) {
       {x, builder.Constant("gamma", gamma), builder.Constant("beta", RandomFloats({kWidth}, 3))});
   ValueId y = builder.Apply("MatMul", "up", {normalized, builder.Constant("up.w", up)});
   y = builder.Apply("Gelu", "gelu", {y});
-  y = builder.Apply("Gemm", "down_rows",
-                    {builder.Apply("Flatten", "flat", {y}, {{"axis", int64_t{2}}}),
-                     builder.Constant("down.w", RandomFloats({16, kWidth}, 4, 0.2f))},
-                    {{"transB", int64_t{1}}});
+  if (flattened) {
+    y = builder.Apply("Gemm", "down_rows",
+                      {builder.Apply("Flatten", "flat", {y}, {{"axis", int64_t{2}}}),
+                       builder.Constant("down.w", RandomFloats({16, kWidth}, 4, 0.2f))},
+                      {{"transB", int64_t{1}}});
+  } else {
+    y = builder.Apply("MatMul", "down",
+                      {y, builder.Constant("down.w", RandomFloats({kWidth, 16}, 4, 0.2f))});
+  }
   builder.Output(y, "y");
   if (residual) builder.Output(builder.Apply("Relu", "relu", {normalized}), "z");
   return builder.Finish(/*optimize=*/true);
@@ -67,6 +72,24 @@ TEST(SmoothActivations, KeepsTheFunctionAndShrinksOutliers) {
     EXPECT_LT(report->worst_ratio_after, report->worst_ratio_before / 3);
     EXPECT_GT(SqnrDb(exact, smooth, Data(8)), 98);
   }
+}
+
+TEST(SmoothActivations, LayersInFrontDivideAtTheEndOfTheirChains) {
+  const GraphBuilder::Finished block = Block(/*residual=*/false, /*flattened=*/false);
+  Graph smooth = block.graph;
+  const auto report = SmoothActivations(smooth, Data(16).samples, 0.8);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->folded, 2);
+  EXPECT_EQ(smooth.TopologicalOrder()->size(), block.graph.TopologicalOrder()->size());
+  EXPECT_GT(SqnrDb(block.graph, smooth, Data(8)), 98);
+  const QuantizeOptions options{.on_fail = OnFail::kWarn};
+  const auto plain = QuantizeModel(block.graph, block.example_shapes, Data(16), options);
+  const auto smoothed = QuantizeModel(smooth, block.example_shapes, Data(16), options);
+  const auto dynamic = QuantizeModel(smooth, block.example_shapes, {}, options);
+  ASSERT_TRUE(plain.ok() && smoothed.ok() && dynamic.ok());
+  const double before = SqnrDb(block.graph, plain->graph, Data(40));
+  EXPECT_GT(SqnrDb(block.graph, smoothed->graph, Data(40)), before + 6);
+  EXPECT_GT(SqnrDb(block.graph, dynamic->graph, Data(40)), before + 6);
 }
 
 TEST(SmoothActivations, MakesInt8MoreAccurate) {

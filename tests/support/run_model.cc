@@ -85,8 +85,7 @@ absl::StatusOr<Arguments> Parse(const std::vector<std::string>& words) {
     runtime::LoadOptions& options = arguments.options;
     const std::string value = i + 1 < words.size() ? words[i + 1] : "";
     OCTET_ASSIGN_OR_RETURN(const size_t taken, ParseWeights(words[i], value, options.quantization));
-    OCTET_ASSIGN_OR_RETURN(const size_t also,
-                           ParseTarget(words[i], value, options.quantization));
+    OCTET_ASSIGN_OR_RETURN(const size_t also, ParseTarget(words[i], value, options.quantization));
     if (taken + also > 0) {
       i += taken + also - 1;
     } else if (words[i] == "--int4") {

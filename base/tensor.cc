@@ -1,18 +1,16 @@
 #include "base/tensor.h"
 
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/memory.h"
 #include "base/status.h"
 
 namespace octet {
 namespace {
-
-constexpr size_t kAlignment = 64;  // one cache line, one AVX-512 register
 
 uint64_t NextId() {
   static std::atomic<uint64_t> next{1};
@@ -57,18 +55,21 @@ absl::StatusOr<size_t> CheckedByteSize(DataType type, const Shape& shape, size_t
 
 absl::StatusOr<Tensor> Tensor::Allocate(DataType type, Shape shape) {
   OCTET_ASSIGN_OR_RETURN(const size_t bytes, CheckedByteSize(type, shape));
-  const size_t rounded = std::max((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment);
-  void* memory = std::aligned_alloc(kAlignment, rounded);
+  Bytes memory = AllocateZeroed(bytes);
   if (memory == nullptr) {
     return absl::ResourceExhaustedError(absl::StrCat("cannot allocate ", bytes, " bytes"));
   }
-  std::memset(memory, 0, rounded);
   Tensor tensor;
   tensor.dtype_ = type;
   tensor.shape_ = std::move(shape);
-  tensor.bytes_ = std::shared_ptr<std::byte[]>(static_cast<std::byte*>(memory),
-                                               [](std::byte* bytes) { std::free(bytes); });
+  tensor.bytes_ = std::move(memory);
   tensor.id_ = NextId();
+  return tensor;
+}
+
+absl::StatusOr<Tensor> Tensor::Copy(const ConstTensorView& view) {
+  OCTET_ASSIGN_OR_RETURN(Tensor tensor, Allocate(view.dtype, view.shape));
+  if (view.byte_size() > 0) std::memcpy(tensor.mutable_data(), view.data, view.byte_size());
   return tensor;
 }
 

@@ -74,6 +74,9 @@ class Tensor {
   // Bytes are 64-byte aligned and zero. Errors are CheckedByteSize's.
   static absl::StatusOr<Tensor> Allocate(DataType type, Shape shape);
 
+  // The same elements in memory of its own.
+  static absl::StatusOr<Tensor> Copy(const ConstTensorView& view);
+
   // From values; the shape must hold exactly values.size() elements.
   template <typename T>
   static Tensor Of(Shape shape, std::span<const T> values);

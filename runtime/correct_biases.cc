@@ -25,9 +25,9 @@ class ChannelMeans {
   explicit ChannelMeans(std::optional<quant::Affine> quantizer) : quantizer_(quantizer) {}
 
   // `axis` is the channels' dimension.
-  absl::Status Add(const Tensor& input, int axis) {
+  absl::Status Add(const ConstTensorView& input, int axis) {
     OCTET_ASSIGN_OR_RETURN(const quant::ChannelLayout layout,
-                           quant::LayoutAlong(input.shape(), axis));
+                           quant::LayoutAlong(input.shape, axis));
     const std::span<const float> values = input.As<float>();
     const std::span<const float> codes = Rounded(values);
     exact_.resize(static_cast<size_t>(layout.channels));
@@ -133,11 +133,12 @@ absl::StatusOr<BiasCorrections> CorrectBiases(const Graph& graph, const quant::S
     inputs.push_back(layer.inputs[0]);
     means.emplace_back(QuantizerOf(selection, quantizers, layer.inputs[0], precision));
   }
-  OCTET_RETURN_IF_ERROR(VisitValues(
-      graph, inputs, samples, resources, [&](size_t i, const Tensor& input) -> absl::Status {
-        const bool convolution = graph.node(layers[i]).op == "Conv";
-        return means[i].Add(input, convolution ? 1 : static_cast<int>(input.shape().size()) - 1);
-      }));
+  OCTET_RETURN_IF_ERROR(VisitValues(graph, inputs, samples, resources,
+                                    [&](size_t i, const ConstTensorView& input) -> absl::Status {
+                                      const bool convolution = graph.node(layers[i]).op == "Conv";
+                                      return means[i].Add(input,
+                                                          convolution ? 1 : input.rank() - 1);
+                                    }));
   BiasCorrections result;
   for (size_t i = 0; i < layers.size(); ++i) {
     const graph::Node& layer = graph.node(layers[i]);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
@@ -28,7 +29,31 @@ class SampleRunner {
   SampleRunner(const graph::Graph& graph, kernels::WeightCache& weights)
       : graph_(graph), weights_(weights) {}
 
-  absl::StatusOr<std::vector<Tensor>> Run(std::span<const Tensor> sample) {
+  // The outputs of a run, in memory that others may use when this goes.
+  class Outputs {
+   public:
+    Outputs(SampleRunner& owner, std::string key, std::unique_ptr<PlanRunner> runner,
+            std::vector<ConstTensorView> values)
+        : owner_(&owner),
+          key_(std::move(key)),
+          runner_(std::move(runner)),
+          values_(std::move(values)) {}
+    Outputs(Outputs&&) = default;
+    Outputs& operator=(Outputs&&) = delete;
+    ~Outputs() {
+      if (runner_ != nullptr) owner_->GiveBack(key_, std::move(runner_));
+    }
+
+    std::span<const ConstTensorView> values() const { return values_; }
+
+   private:
+    SampleRunner* owner_;
+    std::string key_;
+    std::unique_ptr<PlanRunner> runner_;
+    std::vector<ConstTensorView> values_;
+  };
+
+  absl::StatusOr<Outputs> Run(std::span<const Tensor> sample) {
     std::vector<Shape> shapes;
     std::string key;
     for (const Tensor& input : sample) {
@@ -36,10 +61,8 @@ class SampleRunner {
       absl::StrAppend(&key, ToText(input.shape()));
     }
     OCTET_ASSIGN_OR_RETURN(std::unique_ptr<PlanRunner> runner, Take(key, shapes));
-    absl::StatusOr<std::vector<Tensor>> outputs = runner->Run(sample);
-    const MutexLock lock(mutex_);
-    plans_[key].idle.push_back(std::move(runner));
-    return outputs;
+    OCTET_ASSIGN_OR_RETURN(std::vector<ConstTensorView> values, runner->RunInPlace(sample));
+    return Outputs(*this, std::move(key), std::move(runner), std::move(values));
   }
 
  private:
@@ -47,6 +70,11 @@ class SampleRunner {
     std::shared_ptr<const Plan> plan;
     std::vector<std::unique_ptr<PlanRunner>> idle;
   };
+
+  void GiveBack(const std::string& key, std::unique_ptr<PlanRunner> runner) {
+    const MutexLock lock(mutex_);
+    plans_[key].idle.push_back(std::move(runner));
+  }
 
   absl::StatusOr<std::unique_ptr<PlanRunner>> Take(const std::string& key,
                                                    std::span<const Shape> shapes) {
@@ -97,24 +125,24 @@ class Turns {
   bool failed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// Runs every sample, and hands over their indices and outputs one after the other.
-absl::Status ForEachSample(
-    size_t count, int threads,
-    const std::function<absl::StatusOr<std::vector<Tensor>>(size_t)>& run,
-    const std::function<absl::Status(size_t, const std::vector<Tensor>&)>& visit) {
+// Runs every sample, and hands over their indices and what came out one after the other.
+template <typename Run, typename Visit>
+absl::Status ForEachSample(size_t count, int threads, Run run, Visit visit) {
   Turns turns;
   return ParallelFor(threads, count, [&](size_t s) {
-    const absl::StatusOr<std::vector<Tensor>> outputs = run(s);
+    const auto outputs = run(s);
     return turns.Take(s, [&] { return outputs.ok() ? visit(s, *outputs) : outputs.status(); });
   });
 }
 
-absl::Status ForEachSample(
-    const graph::Graph& graph, Samples samples, Resources resources,
-    const std::function<absl::Status(size_t, const std::vector<Tensor>&)>& visit) {
+using Values = std::span<const ConstTensorView>;
+
+absl::Status ForEachSample(const graph::Graph& graph, Samples samples, Resources resources,
+                           const std::function<absl::Status(size_t, Values)>& visit) {
   SampleRunner runner(graph, resources.weights);
   return ForEachSample(
-      samples.size(), resources.threads, [&](size_t s) { return runner.Run(samples[s]); }, visit);
+      samples.size(), resources.threads, [&](size_t s) { return runner.Run(samples[s]); },
+      [&](size_t s, const SampleRunner::Outputs& outputs) { return visit(s, outputs.values()); });
 }
 
 // Signal and noise as they add up.
@@ -142,11 +170,11 @@ class Noise {
 };
 
 // `approximate` may be codes of `type`.
-void AddValue(const Tensor& exact, const Tensor& approximate, const graph::TensorType& type,
-              Noise& noise) {
+void AddValue(const ConstTensorView& exact, const ConstTensorView& approximate,
+              const graph::TensorType& type, Noise& noise) {
   const double scale = type.quant ? type.quant->scales[0] : 1;
   const double zero_point = type.quant ? type.quant->zero_points[0] : 0;
-  VisitType(approximate.dtype(), [&]<typename T>() {
+  VisitType(approximate.dtype, [&]<typename T>() {
     const auto y = approximate.As<T>();
     noise.Add(exact.As<float>(), [&](size_t i) { return scale * (double(y[i]) - zero_point); });
   });
@@ -216,17 +244,16 @@ size_t NextGroup(std::span<const graph::ValueId> values, const graph::Inference&
 
 absl::Status VisitValues(const graph::Graph& graph, std::span<const graph::ValueId> values,
                          Samples samples, Resources resources,
-                         const std::function<absl::Status(size_t, const Tensor&)>& visit) {
+                         const std::function<absl::Status(size_t, const ConstTensorView&)>& visit) {
   if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
   const graph::Graph observed = WithOutputs(graph, values);
   const size_t first = graph.outputs().size();
-  return ForEachSample(observed, samples, resources,
-                       [&](size_t, const std::vector<Tensor>& outputs) -> absl::Status {
-                         for (size_t i = 0; i < values.size(); ++i) {
-                           OCTET_RETURN_IF_ERROR(visit(i, outputs[first + i]));
-                         }
-                         return absl::OkStatus();
-                       });
+  return ForEachSample(observed, samples, resources, [&](size_t, Values outputs) -> absl::Status {
+    for (size_t i = 0; i < values.size(); ++i) {
+      OCTET_RETURN_IF_ERROR(visit(i, outputs[first + i]));
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
@@ -234,7 +261,7 @@ absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
                                                       Samples samples, Resources resources) {
   std::vector<quant::Histogram> histograms(values.size());
   OCTET_RETURN_IF_ERROR(
-      VisitValues(graph, values, samples, resources, [&](size_t i, const Tensor& value) {
+      VisitValues(graph, values, samples, resources, [&](size_t i, const ConstTensorView& value) {
         histograms[i].AddSample(value.As<float>());
         return absl::OkStatus();
       }));
@@ -245,17 +272,17 @@ absl::StatusOr<std::vector<ActivationStatistics>> StatisticsByChannel(
     const graph::Graph& graph, std::span<const graph::ValueId> values, int dimension,
     Samples samples, Resources resources) {
   std::vector<ActivationStatistics> statistics(values.size());
-  const auto add = [&](size_t i, const Tensor& output) -> absl::Status {
-    const Shape& shape = output.shape();
+  const auto add = [&](size_t i, const ConstTensorView& output) -> absl::Status {
+    const Shape& shape = output.shape;
     const int rank = static_cast<int>(shape.size());
     const int axis = dimension < 0 ? rank + dimension : dimension;
     const bool has_axis = axis >= 0 && axis < rank;
     const auto count = has_axis ? static_cast<size_t>(shape[static_cast<size_t>(axis)]) : 0;
     std::vector<ChannelStatistics>& channels = statistics[i].channels;
     if (channels.empty()) channels.resize(count);
-    if (output.dtype() != DataType::kFloat32 || !has_axis || channels.size() != count) {
+    if (output.dtype != DataType::kFloat32 || !has_axis || channels.size() != count) {
       return absl::InvalidArgumentError(absl::StrCat(
-          graph.value(values[i]).name, ": ", Name(output.dtype()), ToText(shape),
+          graph.value(values[i]).name, ": ", Name(output.dtype), ToText(shape),
           ", expected float32 with ", channels.size(), " channels in dimension ", dimension));
     }
     const std::span<const float> elements = output.As<float>();
@@ -281,23 +308,24 @@ absl::StatusOr<std::vector<ActivationStatistics>> StatisticsByChannel(
 
 absl::Status VisitSamples(const graph::Graph& graph, std::span<const graph::ValueId> values,
                           Samples samples, Resources resources,
-                          const std::function<absl::Status(std::span<const Tensor>)>& visit) {
+                          const std::function<absl::Status(Values)>& visit) {
   if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
   const size_t first = graph.outputs().size();
   return ForEachSample(WithOutputs(graph, values), samples, resources,
-                       [&](size_t, const std::vector<Tensor>& outputs) {
-                         return visit(std::span(outputs).subspan(first));
-                       });
+                       [&](size_t, Values outputs) { return visit(outputs.subspan(first)); });
 }
 
 absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& graph, Samples samples,
                                                         Resources resources) {
   std::vector<std::vector<Tensor>> all(samples.size());
-  OCTET_RETURN_IF_ERROR(
-      ForEachSample(graph, samples, resources, [&](size_t s, const std::vector<Tensor>& outputs) {
-        all[s] = outputs;
-        return absl::OkStatus();
-      }));
+  const auto copy = [&](size_t s, Values outputs) -> absl::Status {
+    for (const ConstTensorView& output : outputs) {
+      OCTET_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Copy(output));
+      all[s].push_back(std::move(tensor));
+    }
+    return absl::OkStatus();
+  };
+  OCTET_RETURN_IF_ERROR(ForEachSample(graph, samples, resources, copy));
   return all;
 }
 
@@ -319,16 +347,15 @@ absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
     SampleRunner approximate_runner(approximate_graph, approximate_weights);
     std::vector<Noise> noise(group.size());
     const size_t outputs = exact.outputs().size();
-    // Both graphs' outputs, one after the other.
-    const auto run_both = [&](size_t s) -> absl::StatusOr<std::vector<Tensor>> {
-      OCTET_ASSIGN_OR_RETURN(std::vector<Tensor> both, exact_runner.Run(samples[s]));
-      OCTET_ASSIGN_OR_RETURN(std::vector<Tensor> others, approximate_runner.Run(samples[s]));
-      std::move(others.begin(), others.end(), std::back_inserter(both));
-      return both;
+    using Both = std::pair<SampleRunner::Outputs, SampleRunner::Outputs>;
+    const auto run_both = [&](size_t s) -> absl::StatusOr<Both> {
+      OCTET_ASSIGN_OR_RETURN(SampleRunner::Outputs x, exact_runner.Run(samples[s]));
+      OCTET_ASSIGN_OR_RETURN(SampleRunner::Outputs y, approximate_runner.Run(samples[s]));
+      return Both(std::move(x), std::move(y));
     };
-    const auto compare = [&](size_t, const std::vector<Tensor>& both) {
-      const std::span<const Tensor> x = std::span(both).subspan(outputs, group.size());
-      const std::span<const Tensor> y = std::span(both).last(group.size());
+    const auto compare = [&](size_t, const Both& both) {
+      const Values x = both.first.values().subspan(outputs),
+                   y = both.second.values().subspan(outputs);
       for (size_t i = 0; i < group.size(); ++i) {
         AddValue(x[i], y[i], approximate.value(group[i]).type, noise[i]);
       }

@@ -35,11 +35,12 @@ absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
                                                       Samples samples, Resources resources);
 
 // Calls visit(index in `values`, value) for each of these values and every sample.
-// One call at a time, in the samples' order, but on any of the threads. FailedPrecondition without
+// One call at a time, in the samples' order, but on any of the threads; the values are gone when it
+// returns. FailedPrecondition without
 // samples; errors of `visit` end it.
 absl::Status VisitValues(const graph::Graph& graph, std::span<const graph::ValueId> values,
                          Samples samples, Resources resources,
-                         const std::function<absl::Status(size_t, const Tensor&)>& visit);
+                         const std::function<absl::Status(size_t, const ConstTensorView&)>& visit);
 
 // What an activation's channel has been over all samples.
 struct ChannelStatistics {
@@ -62,9 +63,10 @@ absl::StatusOr<std::vector<ActivationStatistics>> StatisticsByChannel(
     Samples samples, Resources resources);
 
 // The same with all values of a sample together, in their order.
-absl::Status VisitSamples(const graph::Graph& graph, std::span<const graph::ValueId> values,
-                          Samples samples, Resources resources,
-                          const std::function<absl::Status(std::span<const Tensor>)>& visit);
+absl::Status VisitSamples(
+    const graph::Graph& graph, std::span<const graph::ValueId> values, Samples samples,
+    Resources resources,
+    const std::function<absl::Status(std::span<const ConstTensorView>)>& visit);
 
 // The outputs of the graph for every sample.
 absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& graph, Samples samples,

@@ -85,7 +85,7 @@ TEST_F(EvaluateTest, ThreadsVisitInTheOrderOfSamples) {
         shape, std::vector<float>(static_cast<size_t>(shape[1]), static_cast<float>(s)))});
   }
   std::vector<float> visited;
-  const auto visit = [&](size_t, const Tensor& value) {
+  const auto visit = [&](size_t, const ConstTensorView& value) {
     visited.push_back(value.As<float>()[0]);
     return absl::OkStatus();
   };
@@ -99,7 +99,7 @@ TEST_F(EvaluateTest, TheFirstSampleThatFailsEndsAllThreads) {
   std::vector<std::vector<Tensor>> samples(32, {Tensor::Of<float>({1, 1}, {1})});
   samples[9] = samples[11] = {};  // no input
   size_t visits = 0;
-  const auto count = [&](size_t, const Tensor&) {
+  const auto count = [&](size_t, const ConstTensorView&) {
     ++visits;
     return absl::OkStatus();
   };

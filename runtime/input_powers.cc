@@ -20,9 +20,9 @@ struct Sums {
   std::vector<double> squares;
   int64_t count = 0;  // of each channel
 
-  absl::Status Add(const Tensor& input, int axis) {
+  absl::Status Add(const ConstTensorView& input, int axis) {
     OCTET_ASSIGN_OR_RETURN(const quant::ChannelLayout layout,
-                           quant::LayoutAlong(input.shape(), axis));
+                           quant::LayoutAlong(input.shape, axis));
     squares.resize(static_cast<size_t>(layout.channels));
     const auto values = input.As<float>();
     for (size_t i = 0; i < values.size(); ++i) {
@@ -73,11 +73,11 @@ absl::StatusOr<InputPowers> MeasureInputPowers(const Graph& graph, std::span<con
   std::vector<graph::ValueId> values;
   for (const NodeId layer : layers) values.push_back(graph.node(layer).inputs[0]);
   std::vector<Sums> sums(layers.size());
-  OCTET_RETURN_IF_ERROR(VisitValues(
-      graph, values, samples, resources, [&](size_t i, const Tensor& input) -> absl::Status {
-        const bool convolution = graph.node(layers[i]).op == "Conv";
-        return sums[i].Add(input, convolution ? 1 : static_cast<int>(input.shape().size()) - 1);
-      }));
+  OCTET_RETURN_IF_ERROR(VisitValues(graph, values, samples, resources,
+                                    [&](size_t i, const ConstTensorView& input) -> absl::Status {
+                                      const bool convolution = graph.node(layers[i]).op == "Conv";
+                                      return sums[i].Add(input, convolution ? 1 : input.rank() - 1);
+                                    }));
   InputPowers powers;
   for (size_t i = 0; i < layers.size(); ++i) {
     std::vector<float>& power = powers[layers[i]];

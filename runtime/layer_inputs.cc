@@ -23,7 +23,7 @@ int64_t WantedRows(int64_t columns) {
 // Takes some rows of a value to a Hessian.
 class RowTaker {
  public:
-  RowTaker(const RowInput& input, const Tensor& value) : input_(input), value_(value) {}
+  RowTaker(const RowInput& input, const ConstTensorView& value) : input_(input), value_(value) {}
 
   absl::Status Take(const graph::Graph& graph, int64_t most, quant::Hessian& hessian) const {
     return input_.convolution ? TakeWindows(graph, most, hessian)
@@ -57,7 +57,7 @@ class RowTaker {
 
   absl::Status TakeWindows(const graph::Graph& graph, int64_t most, quant::Hessian& hessian) const {
     const graph::Node& node = graph.node(*input_.convolution);
-    const Shape& shape = value_.shape();
+    const Shape& shape = value_.shape;
     OCTET_ASSIGN_OR_RETURN(
         const kernels::ConvGeometry geometry,
         kernels::ReadConvGeometry(node, shape, graph.value(node.inputs[1]).type.shape));
@@ -84,17 +84,18 @@ class RowTaker {
   }
 
   const RowInput& input_;
-  const Tensor& value_;
+  const ConstTensorView& value_;
 };
 
-absl::Status CheckValue(const graph::Graph& graph, const RowInput& input, const Tensor& value) {
-  const Shape& shape = value.shape();
+absl::Status CheckValue(const graph::Graph& graph, const RowInput& input,
+                        const ConstTensorView& value) {
+  const Shape& shape = value.shape;
   // Of images ReadConvGeometry() sees to the rest.
   const bool fits =
       input.convolution ? shape.size() > 2 : !shape.empty() && shape.back() == input.columns;
-  if (fits && value.dtype() == DataType::kFloat32) return absl::OkStatus();
+  if (fits && value.dtype == DataType::kFloat32) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(graph.value(input.value).name, ": ",
-                                                 Name(value.dtype()), ToText(shape),
+                                                 Name(value.dtype), ToText(shape),
                                                  ", expected FP32 with rows of ", input.columns));
 }
 
@@ -164,9 +165,9 @@ absl::StatusOr<std::vector<quant::Hessian>> CollectHessians(const graph::Graph& 
     hessians.emplace_back(input.columns);
   }
   const auto sample_count = static_cast<int64_t>(samples.size());
-  const auto add = [&](std::span<const Tensor> tensors) {
+  const auto add = [&](std::span<const ConstTensorView> tensors) {
     return ParallelFor(threads, inputs.size(), [&](size_t i) -> absl::Status {
-      const Tensor& value = tensors[value_of[i]];
+      const ConstTensorView& value = tensors[value_of[i]];
       OCTET_RETURN_IF_ERROR(CheckValue(graph, inputs[i], value));
       const int64_t most = (WantedRows(inputs[i].columns) + sample_count - 1) / sample_count;
       return RowTaker(inputs[i], value).Take(graph, most, hessians[i]);

@@ -70,13 +70,14 @@ absl::StatusOr<std::vector<double>> LocalNoise(const Graph& graph, std::span<con
                                         weights.four_bits(), weights.bfloat16()));
   std::vector<Power> powers(measured.size());
   kernels::WeightCache cache;
-  OCTET_RETURN_IF_ERROR(VisitSamples(
-      rewritten, values, samples, cache, [&](std::span<const Tensor> tensors) -> absl::Status {
-        for (size_t i = 0; i < powers.size(); ++i) {
-          powers[i].Add(tensors[2 * i].As<float>(), tensors[2 * i + 1].As<float>());
-        }
-        return absl::OkStatus();
-      }));
+  OCTET_RETURN_IF_ERROR(VisitSamples(rewritten, values, samples, cache,
+                                     [&](std::span<const ConstTensorView> tensors) -> absl::Status {
+                                       for (size_t i = 0; i < powers.size(); ++i) {
+                                         powers[i].Add(tensors[2 * i].As<float>(),
+                                                       tensors[2 * i + 1].As<float>());
+                                       }
+                                       return absl::OkStatus();
+                                     }));
   std::vector<double> noise(layers.size(), 0);
   for (size_t i = 0; i < powers.size(); ++i) {
     noise[measured[i]] = powers[i].signal > 0 ? powers[i].noise / powers[i].signal : 0;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -52,19 +51,17 @@ absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const graph::Graph& graph,
   return plan;
 }
 
-void Block::Free::operator()(std::byte* bytes) const { std::free(bytes); }
-
 absl::StatusOr<bool> Block::Reserve(size_t bytes) {
   if (bytes <= size_ && bytes_ != nullptr) return false;
   constexpr size_t kAlignment = 64;
   const size_t rounded = std::max((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment);
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
+  // Zeroed: kernels may read padding that nobody wrote, and another tenant's bytes must not be in
+  // it.
+  Bytes memory = AllocateZeroed(rounded);
   if (memory == nullptr) {
     return absl::ResourceExhaustedError(absl::StrCat("cannot allocate ", rounded, " bytes"));
   }
-  // Kernels may read padding that nobody wrote; another tenant's bytes must not be in it.
-  std::memset(memory, 0, rounded);
-  bytes_.reset(memory);
+  bytes_ = std::move(memory);
   size_ = rounded;
   return true;
 }
@@ -167,15 +164,21 @@ absl::Status PlanRunner::Load(std::span<const Tensor> inputs) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<Tensor>> PlanRunner::Run(std::span<const Tensor> inputs) {
-  const kernels::Program& program = bound_->plan().program;
+absl::StatusOr<std::vector<ConstTensorView>> PlanRunner::RunInPlace(
+    std::span<const Tensor> inputs) {
   OCTET_RETURN_IF_ERROR(Load(inputs));
   OCTET_RETURN_IF_ERROR(bound_->Run());
+  std::vector<ConstTensorView> outputs;
+  const size_t count = bound_->plan().program.outputs.size();
+  for (size_t i = 0; i < count; ++i) outputs.push_back(bound_->output(i));
+  return outputs;
+}
+
+absl::StatusOr<std::vector<Tensor>> PlanRunner::Run(std::span<const Tensor> inputs) {
+  OCTET_ASSIGN_OR_RETURN(const std::vector<ConstTensorView> views, RunInPlace(inputs));
   std::vector<Tensor> outputs;
-  for (size_t i = 0; i < program.outputs.size(); ++i) {
-    const ConstTensorView from = bound_->output(i);
-    OCTET_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Allocate(from.dtype, from.shape));
-    if (from.byte_size() > 0) std::memcpy(tensor.mutable_data(), from.data, from.byte_size());
+  for (const ConstTensorView& view : views) {
+    OCTET_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Copy(view));
     outputs.push_back(std::move(tensor));
   }
   return outputs;

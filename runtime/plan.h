@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/memory.h"
 #include "base/tensor.h"
 #include "graph/graph.h"
 #include "kernels/program.h"
@@ -42,10 +43,7 @@ class Block {
   size_t size() const { return size_; }
 
  private:
-  struct Free {
-    void operator()(std::byte* bytes) const;
-  };
-  std::unique_ptr<std::byte, Free> bytes_;
+  Bytes bytes_;
   size_t size_ = 0;
 };
 
@@ -89,7 +87,9 @@ class PlanRunner {
   // Inputs in the graph's order, in the engine's types and the plan's shapes. A run may overwrite
   // them: each needs its own Load().
   absl::Status Load(std::span<const Tensor> inputs);
-  // Load(), run, and a copy of the outputs.
+  // Load() and run. The outputs lie in the runner's memory until the next run.
+  absl::StatusOr<std::vector<ConstTensorView>> RunInPlace(std::span<const Tensor> inputs);
+  // The same with a copy of the outputs.
   absl::StatusOr<std::vector<Tensor>> Run(std::span<const Tensor> inputs);
   BoundPlan& bound() { return *bound_; }
 

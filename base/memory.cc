@@ -1,0 +1,47 @@
+#include "base/memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+namespace octet {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+// AddressSanitizer guards the heap's pieces, not those that are mapped.
+#ifdef __SANITIZE_ADDRESS__
+constexpr size_t kMapped = SIZE_MAX;
+#else
+constexpr size_t kMapped = size_t{256} << 10;
+#endif
+
+size_t RoundedUp(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
+
+}  // namespace
+
+void FreeBytes::operator()(std::byte* bytes) const {
+  if (mapped_bytes == 0) {
+    std::free(bytes);
+  } else {
+    munmap(bytes, mapped_bytes);
+  }
+}
+
+Bytes AllocateZeroed(size_t size) {
+  if (size > SIZE_MAX / 2) return nullptr;
+  if (size >= kMapped) {
+    void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return nullptr;
+    return {static_cast<std::byte*>(memory), FreeBytes{size}};
+  }
+  const size_t rounded = std::max(RoundedUp(size, kAlignment), kAlignment);
+  void* memory = std::aligned_alloc(kAlignment, rounded);
+  if (memory == nullptr) return nullptr;
+  std::memset(memory, 0, rounded);
+  return {static_cast<std::byte*>(memory), FreeBytes{}};
+}
+
+}  // namespace octet

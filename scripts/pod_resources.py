@@ -3,8 +3,9 @@
     scripts/pod_resources.py --repository models [--config octet.yaml] [--cpus 4]
 
 Memory is what the process takes without models, plus packed weights and the streams' memory of every
-model, plus what loading the largest takes on top: float weights and calibration runs are in memory
-then, also when a running server changes its mode. NAME/VERSION/model.onnx, the highest version of
+model, plus what loading the most demanding one takes on top: float weights, samples, what they are
+on their way through the network, and statistics of it are in memory then, also when a running
+server changes its mode. NAME/VERSION/model.onnx, the highest version of
 each; inputs with symbolic dimensions other than the batch count with their smallest shapes.
 """
 
@@ -17,7 +18,7 @@ import sys
 from pathlib import Path
 
 PROCESS = 100 << 20   # code, libraries, compiled kernels, gRPC
-LOADING = 4           # times the float weights of the largest model, at the peak
+MOST_THREADS = 4      # that quantize, unless quantization.budget.threads says otherwise
 STEP = 64 << 20
 
 
@@ -32,11 +33,13 @@ def newest_models(repository: Path) -> list[Path]:
 
 
 def inspected(octet: str, model: Path, config: str | None) -> dict[str, int]:
-    """Bytes of weights, arena and scratchpad, the latter two of one stream."""
+    """Bytes of weights, arena and scratchpad, the latter two of one stream, and of all activations."""
     command = [octet, "inspect", str(model), *(["--config", config] if config else [])]
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return {name: int(re.search(rf"^{name} +(\d+) bytes", text, re.MULTILINE)[1])
-            for name in ("weights", "arena", "scratchpad")}
+    sizes = {name: int(re.search(rf"^{name} +(\d+) bytes", text, re.MULTILINE)[1])
+             for name in ("weights", "arena", "scratchpad")}
+    sizes["activations"] = int(re.search(r"\((\d+) without reuse\)", text)[1])
+    return sizes
 
 
 def float_bytes(model: Path) -> int:
@@ -45,8 +48,20 @@ def float_bytes(model: Path) -> int:
                if path.is_file() and path.suffix not in (".qpack", ".npz", ".npy"))
 
 
+def loading_bytes(octet: str, model: Path, threads: int) -> int:
+    """Beside what stays: float weights as they are and packed, integers; docs/configuration.md says
+    of quantization.budget.memory_mb what statistics take."""
+    floats = float_bytes(model)
+    statistics = min(max(2 * floats, 64 << 20), 256 << 20, 40 * floats)
+    samples = sum(path.stat().st_size for path in model.parent.rglob("*")
+                  if path.suffix in (".npz", ".npy", ".pb"))
+    activations = threads * inspected(octet, model, None)["activations"]
+    return 5 * floats // 2 + statistics + samples + activations
+
+
 def memory(octet: str, models: list[Path], config: str | None, streams: int) -> int:
-    total = PROCESS + LOADING * max(float_bytes(model) for model in models)
+    threads = min(streams, MOST_THREADS)
+    total = PROCESS + max(loading_bytes(octet, model, threads) for model in models)
     for model in models:
         sizes = inspected(octet, model, config)
         total += sizes["weights"] + streams * (sizes["arena"] + sizes["scratchpad"])

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tritonclient.grpc as triton
 from conftest import CHART, ROOT, TOOLS, pip
 from load import SERVICE_CONFIG
@@ -211,21 +212,34 @@ def test_models_come_from_an_image(helm, packages, tmp_path):
     assert (target / "digits" / "1" / "model.onnx").exists()
 
 
-def test_predicted_memory_suffices_and_is_not_absurd(packages, tmp_path):
+def larger_model(folder: Path) -> Path:
+    """MobileNetV2 with samples: 14 MB of weights, 27 MB of activations for each image."""
+    from tests.models import build, inputs
+    version = folder / "mobilenet_v2" / "1"
+    (version / "calibration").mkdir(parents=True)
+    shutil.copy(build.path("mobilenet_v2"), version / "model.onnx")
+    np.savez(version / "calibration" / "images.npz", **inputs.shapes_only("mobilenet_v2", 32))
+    return folder
+
+
+@pytest.mark.parametrize("model", ["digits", "mobilenet_v2"])
+def test_predicted_memory_suffices_and_is_not_absurd(packages, tmp_path, model):
     import yaml
+    models = ROOT / "examples" / "models" if model == "digits" else larger_model(tmp_path / "models")
     config = tmp_path / "octet.yaml"
-    config.write_text(f"model_repository: {ROOT}/examples/models\nquantization: {{mode: int8}}\n"
+    config.write_text(f"model_repository: {models}\nquantization: {{mode: int8}}\n"
                       "execution: {streams: 2}\nserver: {grpc_port: 0, http_port: 0}\n")
     printed = subprocess.run(
         ["python3", ROOT / "scripts" / "pod_resources.py", "--octet", os.environ["OCTET_BINARY"],
-         "--repository", ROOT / "examples" / "models", "--config", str(config), "--cpus", "2"],
+         "--repository", models, "--config", str(config), "--cpus", "2"],
         capture_output=True, text=True, timeout=SECONDS)
     assert printed.returncode == 0, printed.stderr
     resources = yaml.safe_load(printed.stdout)["resources"]
     limit = int(resources["limits"]["memory"].removesuffix("Mi")) << 20
     assert resources["requests"]["memory"] == resources["limits"]["memory"]
     with pod(config) as (process, grpc, _):
-        infer(triton.InferenceServerClient(grpc))
+        if model == "digits":
+            infer(triton.InferenceServerClient(grpc))
         status = Path(f"/proc/{process.pid}/status").read_text()
         peak = int(status.split("VmHWM:")[1].split()[0]) << 10
     assert limit / 8 < peak < limit

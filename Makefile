@@ -68,7 +68,7 @@ image:  ## build the image without a container engine's daemon, run it, check it
 	@tests/deploy/image.sh build
 	@tests/deploy/image.sh check
 
-test-kubernetes: venv  ## the chart on a real one-node Kubernetes (as root; needs Go; 8 minutes)
+test-kubernetes: venv  ## the chart on a real one-node Kubernetes (as root; needs Go; 20 minutes, at first an hour)
 	@tests/deploy/kubernetes.sh
 
 clean:  ## remove the build folder

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <iterator>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -192,7 +192,9 @@ graph::Graph WithOutputs(const graph::Graph& graph, std::span<const graph::Value
 // Elements of one channel that lie side by side. `mean_square` is a sum until the end. Numbers that
 // are not finite count as zero, which widens nothing. In lanes, which compilers make vectors of.
 void AddElements(std::span<const float> elements, ChannelStatistics& channel) {
-  const auto finite = [](float x) { return x - x == 0 ? x : 0; };
+  const auto finite = [](float x) {
+    return std::abs(x) <= std::numeric_limits<float>::max() ? x : 0;
+  };
   constexpr size_t kLanes = 16;
   const size_t whole = elements.size() / kLanes * kLanes;
   if (whole > 0) {

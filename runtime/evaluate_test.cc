@@ -1,6 +1,8 @@
 #include "runtime/evaluate.h"
 
+#include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -112,51 +114,58 @@ TEST_F(EvaluateTest, TheFirstSampleThatFailsEndsAllThreads) {
   EXPECT_EQ(visits, 18u);
 }
 
-// x: channels in the second dimension, and in the last.
-TEST(StatisticsByChannel, AreOfEachChannelOnAnyNumberOfThreads) {
+constexpr int64_t kChannels = 3, kWidth = 21;
+
+// Of one channel of samples {1, kChannels, kWidth}, the slow way.
+ChannelStatistics OfChannel(Samples samples, int dimension, size_t channel) {
+  ChannelStatistics statistics;
+  for (const std::vector<Tensor>& sample : samples) {
+    const auto elements = sample[0].As<float>();
+    for (size_t i = 0; i < elements.size(); ++i) {
+      if ((dimension == 1 ? i / kWidth : i % kWidth) != channel) continue;
+      if (!std::isfinite(elements[i])) continue;
+      statistics.lowest = std::min(statistics.lowest, elements[i]);
+      statistics.highest = std::max(statistics.highest, elements[i]);
+      statistics.mean_square += double{elements[i]} * elements[i];
+    }
+  }
+  return statistics;
+}
+
+class ChannelStatisticsTest : public ::testing::TestWithParam<int> {};
+
+TEST_P(ChannelStatisticsTest, AreOfEachChannelOnAnyNumberOfThreads) {
+  const int dimension = GetParam();
   GraphBuilder builder;
-  const ValueId x = builder.Input("x", {kUnknownDim, 3, 21});
-  const ValueId same = builder.Apply("Identity", "same", {x});
-  builder.Output(builder.Apply("Relu", "relu", {same}), "y");
+  const ValueId x = builder.Input("x", {kUnknownDim, kChannels, kWidth});
+  builder.Output(builder.Apply("Relu", "relu", {x}), "y");
   const graph::Graph graph = builder.Finish().graph;
   std::vector<std::vector<Tensor>> samples;
   for (uint32_t s = 0; s < 12; ++s) {
-    samples.push_back({testing::RandomFloats({1, 3, 21}, s)});
+    samples.push_back({testing::RandomFloats({1, kChannels, kWidth}, s)});
     samples.back()[0].MutableAs<float>()[40] = s == 5 ? NAN : HUGE_VALF;  // does not count
   }
   const std::vector<ValueId> values = {x};
-  for (const int dimension : {1, -1}) {
-    kernels::WeightCache weights;
-    const auto one = StatisticsByChannel(graph, values, dimension, samples, {weights, 1});
-    const auto four = StatisticsByChannel(graph, values, dimension, samples, {weights, 4});
-    ASSERT_TRUE(one.ok() && four.ok()) << one.status() << four.status();
-    const size_t channels = dimension == 1 ? 3 : 21;
-    ASSERT_EQ((*one)[0].channels.size(), channels);
-    for (size_t c = 0; c < channels; ++c) {
-      float lowest = 0, highest = 0;
-      double square = 0;
-      for (const auto& sample : samples) {
-        const auto elements = sample[0].As<float>();
-        for (size_t i = 0; i < elements.size(); ++i) {
-          if ((dimension == 1 ? i / 21 : i % 21) != c || !std::isfinite(elements[i])) continue;
-          lowest = std::min(lowest, elements[i]);
-          highest = std::max(highest, elements[i]);
-          square += double{elements[i]} * elements[i];
-        }
-      }
-      const ChannelStatistics& a = (*one)[0].channels[c];
-      const ChannelStatistics& b = (*four)[0].channels[c];
-      EXPECT_EQ(a.lowest, lowest);
-      EXPECT_EQ(a.highest, highest);
-      EXPECT_NEAR(a.mean_square, square / (*one)[0].elements, 1e-9);
-      EXPECT_EQ(a.mean_square, b.mean_square);
-      EXPECT_EQ(a.second_highest, b.second_highest);
-      EXPECT_EQ(a.second_lowest, b.second_lowest);
-      EXPECT_EQ(a.lowest, b.lowest);
-      EXPECT_EQ(a.highest, b.highest);
-    }
+  kernels::WeightCache weights;
+  const auto one = StatisticsByChannel(graph, values, dimension, samples, {weights, 1});
+  const auto four = StatisticsByChannel(graph, values, dimension, samples, {weights, 4});
+  ASSERT_TRUE(one.ok() && four.ok()) << one.status() << four.status();
+  const std::vector<ChannelStatistics>& channels = (*one)[0].channels;
+  ASSERT_EQ(channels.size(), static_cast<size_t>(dimension == 1 ? kChannels : kWidth));
+  for (size_t c = 0; c < channels.size(); ++c) {
+    const ChannelStatistics expected = OfChannel(samples, dimension, c);
+    EXPECT_EQ(channels[c].lowest, expected.lowest);
+    EXPECT_EQ(channels[c].highest, expected.highest);
+    EXPECT_NEAR(channels[c].mean_square, expected.mean_square / (*one)[0].elements, 1e-9);
+    const ChannelStatistics& other = (*four)[0].channels[c];
+    EXPECT_EQ(std::tie(channels[c].lowest, channels[c].highest, channels[c].second_lowest,
+                       channels[c].second_highest, channels[c].mean_square),
+              std::tie(other.lowest, other.highest, other.second_lowest, other.second_highest,
+                       other.mean_square));
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Dimensions, ChannelStatisticsTest, ::testing::Values(1, -1));
 
 // x -> Quantize -> MaxPool: codes inside, floats outside.
 TEST(ValueSqnrDb, ReadsCodesAsWhatTheyStandFor) {

@@ -168,8 +168,9 @@ absl::StatusOr<std::vector<ConstTensorView>> PlanRunner::RunInPlace(
     std::span<const Tensor> inputs) {
   OCTET_RETURN_IF_ERROR(Load(inputs));
   OCTET_RETURN_IF_ERROR(bound_->Run());
-  std::vector<ConstTensorView> outputs;
   const size_t count = bound_->plan().program.outputs.size();
+  std::vector<ConstTensorView> outputs;
+  outputs.reserve(count);
   for (size_t i = 0; i < count; ++i) outputs.push_back(bound_->output(i));
   return outputs;
 }

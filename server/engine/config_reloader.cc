@@ -62,7 +62,7 @@ void ConfigReloader::LogChanges(const Config& config) {
 }
 
 absl::Status ConfigReloader::Take(const absl::StatusOr<std::string>& text,
-                                  const std::string& reload, ModelManager::ReloadDone done) {
+                                  const std::string& reload, const ModelManager::ReloadDone& done) {
   if (models_ == nullptr) return absl::UnavailableError("the server is starting");
   if (!text.ok()) return Refuse(ConfigReload::kRejected, text.status());
   absl::StatusOr<Config> resolved = Resolve(*text);
@@ -82,7 +82,7 @@ absl::Status ConfigReloader::Take(const absl::StatusOr<std::string>& text,
     }
     entry = status.ok() ? std::next(entry) : overrides_.erase(entry);
   }
-  const absl::Status status = models_->Update(to_models_(overridden), reload, std::move(done));
+  const absl::Status status = models_->Update(to_models_(overridden), reload, done);
   if (!status.ok()) return Refuse(ConfigReload::kFailed, status);
   config_ = std::move(config);
   metrics_->CountConfigReload(ConfigReload::kOk);

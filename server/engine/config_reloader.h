@@ -46,7 +46,8 @@ class ConfigReloader {
   absl::StatusOr<Config> Resolve(const std::string& text) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Take(const absl::StatusOr<std::string>& text, const std::string& reload = "",
-                    ModelManager::ReloadDone done = {}) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+                    const ModelManager::ReloadDone& done = {})
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Refuse(ConfigReload result, const absl::Status& why)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Knows(const std::string& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -163,7 +163,7 @@ class StreamInferCall : public RawBidiReactor {
         replies_.clear();
       }
       if (!writing_ && !replies_.empty()) {
-        outgoing_ = std::move(replies_.front());
+        outgoing_ = replies_.front();
         replies_.pop_front();
         write = writing_ = true;
       }

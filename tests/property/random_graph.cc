@@ -8,7 +8,6 @@
 namespace octet::testing {
 namespace {
 
-using graph::kNoValue;
 using graph::ValueId;
 
 // Grows a graph by one step at a time, from values that are there already.

@@ -88,7 +88,7 @@ TEST(CommonSubexpressions, MergesEqualNodes) {
 }
 
 TEST(CommonSubexpressions, KeepsWhatDiffers) {
-  const auto pair = [](auto first, auto second) {
+  const auto pair = [](const auto& first, const auto& second) {
     return [=](GraphMaker& m) {
       const ValueId x = m.Input({4, 4});
       m.Output(m.Op("Mul", {first(m, x), second(m, x)}));
@@ -97,7 +97,7 @@ TEST(CommonSubexpressions, KeepsWhatDiffers) {
   const auto leaky = [](float alpha) {
     return [alpha](GraphMaker& m, ValueId x) { return m.Op("LeakyRelu", {x}, {{"alpha", alpha}}); };
   };
-  const auto plus = [](Tensor constant) {
+  const auto plus = [](const Tensor& constant) {
     return [constant](GraphMaker& m, ValueId x) { return m.Op("Add", {x, m.Constant(constant)}); };
   };
   const auto softmax = [](int opset) {

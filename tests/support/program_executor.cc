@@ -25,6 +25,7 @@ absl::Status RunStep(const kernels::Step& step, const std::vector<std::byte*>& m
                      std::byte* scratch) {
   const auto addresses = [&](const std::vector<int>& buffers) {
     std::vector<std::byte*> result;
+    result.reserve(buffers.size());
     for (const int buffer : buffers) {
       result.push_back(buffer < 0 ? nullptr : memory[static_cast<size_t>(buffer)]);
     }

@@ -36,8 +36,7 @@ absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
 
 // Calls visit(index in `values`, value) for each of these values and every sample.
 // One call at a time, in the samples' order, but on any of the threads; the values are gone when it
-// returns. FailedPrecondition without
-// samples; errors of `visit` end it.
+// returns. FailedPrecondition without samples; errors of `visit` end it.
 absl::Status VisitValues(const graph::Graph& graph, std::span<const graph::ValueId> values,
                          Samples samples, Resources resources,
                          const std::function<absl::Status(size_t, const ConstTensorView&)>& visit);

@@ -46,8 +46,10 @@ absl::StatusOr<std::vector<graph::NodeId>> LoweringOrder(const graph::Graph& gra
 
 }  // namespace
 
-Lowerer::Lowerer(const graph::Graph& graph, WeightCache& weights)
-    : graph_(graph), weights_(weights) {
+Lowerer::Lowerer(const graph::Graph& graph, WeightCache& weights, size_t first_early)
+    : graph_(graph),
+      weights_(weights),
+      first_early_(std::min(first_early, graph.outputs().size())) {
   placements_.resize(graph.value_count());
   readers_left_.resize(graph.value_count());
   for (size_t i = 0; i < graph.value_count(); ++i) {
@@ -55,6 +57,11 @@ Lowerer::Lowerer(const graph::Graph& graph, WeightCache& weights)
     readers_left_[i] = static_cast<int>(graph.value(id).consumers.size());
     if (graph.IsGraphOutput(id)) ++readers_left_[i];
   }
+  early_outputs_.resize(graph.value_count());
+  for (size_t o = first_early_; o < graph.outputs().size(); ++o) {
+    early_outputs_[static_cast<size_t>(graph.outputs()[o].value)].push_back(o);
+  }
+  program_.outputs.assign(graph.outputs().size(), -1);
 }
 
 absl::StatusOr<Program> Lowerer::Run() {
@@ -67,6 +74,9 @@ absl::StatusOr<Program> Lowerer::Run() {
     ++readers_left_[static_cast<size_t>(input.value)];
     program_.inputs.push_back(buffer);
     program_.input_types.push_back(type);
+  }
+  for (const graph::Input& input : graph_.inputs()) {
+    OCTET_RETURN_IF_ERROR(OutputsEarly(input.value));
   }
   OCTET_ASSIGN_OR_RETURN(const std::vector<graph::NodeId> order, LoweringOrder(graph_));
   for (const graph::NodeId id : order) OCTET_RETURN_IF_ERROR(LowerNode(id));
@@ -92,6 +102,32 @@ absl::Status Lowerer::LowerNode(graph::NodeId id) {
   for (const graph::ValueId input : node.inputs) {
     if (input != graph::kNoValue) --readers_left_[static_cast<size_t>(input)];
   }
+  for (const graph::ValueId output : node.outputs) {
+    if (output != graph::kNoValue) OCTET_RETURN_IF_ERROR(OutputsEarly(output));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Lowerer::OutputsEarly(graph::ValueId id) {
+  const std::vector<size_t>& outputs = early_outputs_[static_cast<size_t>(id)];
+  if (outputs.empty()) return absl::OkStatus();
+  const graph::Node early{.op = "Output", .name = graph_.value(id).name};
+  current_ = &early;
+  int buffer = -1;
+  OCTET_RETURN_IF_ERROR(CatchDnnl(absl::StrCat("output ", early.name), [&]() -> absl::Status {
+    OCTET_ASSIGN_OR_RETURN(buffer, Plain(id));
+    return absl::OkStatus();
+  }));
+  current_ = nullptr;
+  for (const size_t output : outputs) {
+    program_.outputs[output] = buffer;
+    program_.early_outputs.push_back({program_.steps.size(), output});
+  }
+  const auto& all = graph_.outputs();
+  const auto last = all.begin() + static_cast<ptrdiff_t>(first_early_);
+  const bool stays = std::any_of(all.begin(), last,
+                                 [&](const graph::Output& output) { return output.value == id; });
+  if (!stays) --readers_left_[static_cast<size_t>(id)];
   return absl::OkStatus();
 }
 
@@ -132,13 +168,18 @@ absl::Status Lowerer::LowerByReference(const graph::Node& node) {
 absl::Status Lowerer::Outputs() {
   const graph::Node outputs{.op = "Output", .name = "outputs"};
   current_ = &outputs;
-  for (const graph::Output& output : graph_.outputs()) {
-    absl::StatusOr<int> buffer = absl::InternalError("");
-    OCTET_RETURN_IF_ERROR(CatchDnnl(absl::StrCat("output ", output.name), [&] {
-      buffer = Plain(output.value);
-      return buffer.status();
-    }));
-    program_.outputs.push_back(*buffer);
+  for (size_t i = 0; i < graph_.outputs().size(); ++i) {
+    const graph::Output& output = graph_.outputs()[i];
+    if (program_.outputs[i] < 0) {
+      absl::StatusOr<int> buffer = absl::InternalError("");
+      OCTET_RETURN_IF_ERROR(CatchDnnl(absl::StrCat("output ", output.name), [&] {
+        buffer = Plain(output.value);
+        return buffer.status();
+      }));
+      program_.outputs[i] = *buffer;
+      // A constant, which no node has made.
+      if (i >= first_early_) program_.early_outputs.push_back({program_.steps.size(), i});
+    }
     program_.output_types.push_back(graph_.value(output.value).type);
   }
   current_ = nullptr;
@@ -269,8 +310,9 @@ void Lowerer::Emit(std::unique_ptr<Kernel> kernel, std::vector<int> inputs,
                             .bfloat16 = work.bfloat16});
 }
 
-absl::StatusOr<Program> LowerGraph(const graph::Graph& graph, WeightCache& weights) {
-  return Lowerer(graph, weights).Run();
+absl::StatusOr<Program> LowerGraph(const graph::Graph& graph, WeightCache& weights,
+                                   size_t first_early) {
+  return Lowerer(graph, weights, first_early).Run();
 }
 
 std::optional<dnnl::memory::desc> PlainDesc(const graph::TensorType& type) {

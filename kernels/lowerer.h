@@ -12,7 +12,7 @@ namespace octet::kernels {
 
 class Lowerer {
  public:
-  Lowerer(const graph::Graph& graph, WeightCache& weights);
+  Lowerer(const graph::Graph& graph, WeightCache& weights, size_t first_early);
 
   absl::StatusOr<Program> Run();
 
@@ -29,6 +29,8 @@ class Lowerer {
   absl::Status LowerNode(graph::NodeId id);
   absl::Status LowerByReference(const graph::Node& node);
   absl::Status Outputs();
+  // Gives the value to those of the graph's outputs that are early.
+  absl::Status OutputsEarly(graph::ValueId id);
 
   absl::StatusOr<int> Plain(graph::ValueId id);
   absl::StatusOr<int> InLayout(graph::ValueId id, const dnnl::memory::desc& desc);
@@ -52,10 +54,12 @@ class Lowerer {
 
   const graph::Graph& graph_;
   WeightCache& weights_;
+  const size_t first_early_;
   Program program_;
   const graph::Node* current_ = nullptr;
   std::vector<std::vector<Placement>> placements_;  // by ValueId
   std::vector<int> readers_left_;                   // by ValueId; graph outputs count as readers
+  std::vector<std::vector<size_t>> early_outputs_;  // by ValueId: which outputs it is
   std::vector<std::vector<graph::ValueId>> values_in_;  // by buffer
 };
 

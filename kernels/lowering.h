@@ -5,6 +5,8 @@
 
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -20,11 +22,16 @@
 
 namespace octet::kernels {
 
+constexpr size_t kNoEarlyOutput = SIZE_MAX;
+
 // `graph` is for concrete shapes (graph::Specialize). Packed weights go to and come from `weights`.
+// Outputs from `first_early` on are early (Program::early_outputs): for looking at values inside
+// without keeping them all.
 //   Unimplemented       a node in a form that no kernel takes
 //   FailedPrecondition  a packed weight is missing and the constant's bytes were released
 //   Internal            a oneDNN error
-absl::StatusOr<Program> LowerGraph(const graph::Graph& graph, WeightCache& weights);
+absl::StatusOr<Program> LowerGraph(const graph::Graph& graph, WeightCache& weights,
+                                   size_t first_early = kNoEarlyOutput);
 
 // oneDNN's dense row-major descriptor; none for element types, ranks and sizes it has not got.
 std::optional<dnnl::memory::desc> PlainDesc(const graph::TensorType& type);

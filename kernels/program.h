@@ -32,12 +32,20 @@ struct Step {
   bool bfloat16 = false;  // products of bfloat16, sums in float32
 };
 
+// An output that nobody waits for: it is complete before step `step` runs (after the last, if there
+// is no such step), and its buffer is used again from there on.
+struct EarlyOutput {
+  size_t step = 0;
+  size_t output = 0;  // index in Program::outputs
+};
+
 struct Program {
   std::vector<Buffer> buffers;
   std::vector<Step> steps;
   // Dense row-major buffers, one for each input and output of the graph.
   std::vector<int> inputs;
   std::vector<int> outputs;
+  std::vector<EarlyOutput> early_outputs;  // by step
   std::vector<graph::TensorType> input_types;
   std::vector<graph::TensorType> output_types;
   size_t scratch_bytes = 0;                            // the largest of all steps

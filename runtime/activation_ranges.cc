@@ -31,13 +31,13 @@ absl::Status Agree(const std::optional<std::string>& wanted, const Describe& des
 }  // namespace
 
 absl::Status ActivationRanges::Observe(const graph::Graph& graph, const quant::Selection& widest,
-                                       Samples samples, Resources resources) {
+                                       Samples samples, Resources resources, const Watch& also) {
   std::vector<ValueId> values;
   for (size_t i = 0; i < graph.value_count(); ++i) {
     if (widest.quantizer[i] >= 0) values.push_back(static_cast<ValueId>(i));
   }
   OCTET_ASSIGN_OR_RETURN(std::vector<quant::Histogram> histograms,
-                         runtime::Observe(graph, values, samples, resources));
+                         runtime::Observe(graph, values, samples, resources, also));
   for (size_t i = 0; i < histograms.size(); ++i) {
     histograms_.emplace(values[i], std::move(histograms[i]));
     names_.emplace(values[i], graph.value(values[i]).name);

@@ -27,9 +27,10 @@ class ActivationRanges {
  public:
   explicit ActivationRanges(const QuantizeOptions& options) : options_(options) {}
 
-  // Observes every value that has a quantizer in `widest`. FailedPrecondition without samples.
+  // Observes every value that has a quantizer in `widest`, and lets others see what they want in
+  // the same runs. FailedPrecondition without samples.
   absl::Status Observe(const graph::Graph& graph, const quant::Selection& widest, Samples samples,
-                       Resources resources);
+                       Resources resources, const Watch& also = {});
 
   // Takes what statistics have of these values. FailedPrecondition if they lack one.
   absl::Status Take(const graph::Graph& graph, const quant::Selection& widest,

@@ -16,16 +16,7 @@
 namespace octet::runtime {
 namespace {
 
-constexpr size_t kMostSamples = 16;
-
-// Of all samples, some that are evenly spaced.
-std::vector<std::vector<Tensor>> Some(Samples samples) {
-  const size_t count = std::min(samples.size(), kMostSamples);
-  std::vector<std::vector<Tensor>> some;
-  some.reserve(count);
-  for (size_t i = 0; i < count; ++i) some.push_back(samples[i * samples.size() / count]);
-  return some;
-}
+constexpr size_t kMostSamples = 16;  // each a run
 
 quant::WeightRows Part(const quant::WeightRows& all, int64_t first, int64_t rows) {
   const auto begin = all.values.begin() + first * all.columns;
@@ -50,9 +41,11 @@ void MeasureAnew(const quant::WeightRows& exact, std::span<const int8_t> codes,
   }
 }
 
+using HessiansOfGroups = std::vector<const quant::Hessian*>;
+
 // `hessians` are of the groups of its output channels, in order.
 absl::Status Round(const graph::Graph& graph, const RoundedLayer& layer,
-                   std::span<const quant::Hessian> hessians, const RoundingOptions& options) {
+                   const HessiansOfGroups& hessians, const RoundingOptions& options) {
   const graph::Node& node = graph.node(layer.layer);
   const Tensor& weight = *graph.value(node.inputs[1]).constant;
   const int axis = quant::WeightAxis(node, weight.shape());
@@ -67,7 +60,7 @@ absl::Status Round(const graph::Graph& graph, const RoundedLayer& layer,
                            : scales.subspan(static_cast<size_t>(first), static_cast<size_t>(rows));
     OCTET_ASSIGN_OR_RETURN(const auto rounded, quant::RoundWithFeedback(
                                                    Part(exact, first, rows), of_group, options.grid,
-                                                   hessians[group], options.damping));
+                                                   *hessians[group], options.damping));
     if (!rounded) return absl::OkStatus();
     codes.insert(codes.end(), rounded->begin(), rounded->end());
   }
@@ -84,38 +77,59 @@ struct Reader {
 };
 
 absl::Status RoundAll(const graph::Graph& graph, std::span<const Reader> readers,
-                      const std::vector<RowInput>& inputs, const RoundingOptions& options,
-                      Samples samples, kernels::WeightCache& floats) {
-  OCTET_ASSIGN_OR_RETURN(const std::vector<quant::Hessian> hessians,
-                         CollectHessians(graph, inputs, samples, floats, options.threads));
+                      const KnownHessians& hessians, const RoundingOptions& options) {
   return ParallelFor(options.threads, readers.size(), [&](size_t i) {
-    // Groups of one layer are neighbours.
-    const auto first = std::lower_bound(inputs.begin(), inputs.end(), readers[i].inputs[0]);
-    const auto of_layer = std::span(hessians).subspan(static_cast<size_t>(first - inputs.begin()),
-                                                      readers[i].inputs.size());
+    HessiansOfGroups of_layer;
+    for (const RowInput& input : readers[i].inputs) of_layer.push_back(&hessians.at(input));
     return Round(graph, readers[i].layer, of_layer, options);
   });
 }
 
+// What the layer reads; nothing if that is too much.
+std::vector<RowInput> InputsOf(const graph::Graph& graph, graph::NodeId layer,
+                               const RoundingOptions& options) {
+  std::vector<RowInput> read = RowInputsOf(graph, layer);
+  if (read.empty() || read[0].columns > options.most_columns) return {};
+  if (HessianBytes(read) > options.hessian_bytes) return {};
+  return read;
+}
+
 }  // namespace
+
+std::vector<RowInput> InputsForRounding(const graph::Graph& graph,
+                                        std::span<const graph::NodeId> layers,
+                                        const RoundingOptions& options) {
+  std::vector<RowInput> inputs;
+  for (const graph::NodeId layer : layers) {
+    inputs = Union(std::move(inputs), InputsOf(graph, layer, options));
+  }
+  return inputs;
+}
 
 absl::Status CompensateRounding(const graph::Graph& graph, std::span<const RoundedLayer> layers,
                                 const RoundingOptions& options, Samples samples,
-                                kernels::WeightCache& floats) {
-  const std::vector<std::vector<Tensor>> some = Some(samples);
-  std::vector<Reader> readers;
+                                kernels::WeightCache& floats, const KnownHessians& known) {
+  const std::vector<std::vector<Tensor>> some = EvenlySpaced(samples, kMostSamples);
+  std::vector<Reader> readers, of_known;
   std::vector<RowInput> inputs;
   const auto finish = [&]() -> absl::Status {
     if (readers.empty()) return absl::OkStatus();
-    OCTET_RETURN_IF_ERROR(RoundAll(graph, readers, inputs, options, some, floats));
+    OCTET_ASSIGN_OR_RETURN(std::vector<quant::Hessian> collected,
+                           CollectHessians(graph, inputs, some, floats, options.threads));
+    KnownHessians hessians;
+    for (size_t i = 0; i < inputs.size(); ++i) hessians.emplace(inputs[i], std::move(collected[i]));
+    OCTET_RETURN_IF_ERROR(RoundAll(graph, readers, hessians, options));
     readers.clear();
     inputs.clear();
     return absl::OkStatus();
   };
   for (const RoundedLayer& layer : layers) {
-    std::vector<RowInput> read = RowInputsOf(graph, layer.layer);
-    if (read.empty() || read[0].columns > options.most_columns) continue;
-    if (HessianBytes(read) > options.hessian_bytes) continue;
+    std::vector<RowInput> read = InputsOf(graph, layer.layer, options);
+    if (read.empty()) continue;
+    if (std::all_of(read.begin(), read.end(), [&](const auto& i) { return known.contains(i); })) {
+      of_known.push_back({layer, std::move(read)});
+      continue;
+    }
     std::vector<RowInput> more = Union(inputs, read);
     if (!readers.empty() && HessianBytes(more) > options.hessian_bytes) {
       OCTET_RETURN_IF_ERROR(finish());
@@ -124,7 +138,8 @@ absl::Status CompensateRounding(const graph::Graph& graph, std::span<const Round
     inputs = std::move(more);
     readers.push_back({layer, std::move(read)});
   }
-  return finish();
+  OCTET_RETURN_IF_ERROR(finish());
+  return RoundAll(graph, of_known, known, options);
 }
 
 }  // namespace octet::runtime

@@ -7,12 +7,15 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "graph/graph.h"
 #include "kernels/weight_cache.h"
 #include "quant/affine.h"
+#include "quant/hessian.h"
 #include "quant/weights.h"
 #include "runtime/evaluate.h"
 #include "runtime/layer_inputs.h"
@@ -35,11 +38,20 @@ struct RoundingOptions {
   int64_t hessian_bytes = kMostHessianBytes;
 };
 
+// Hessians that somebody has, by what they are of.
+using KnownHessians = std::map<RowInput, quant::Hessian>;
+
+// What CompensateRounding() would know of these layers, sorted.
+std::vector<RowInput> InputsForRounding(const graph::Graph& graph,
+                                        std::span<const graph::NodeId> layers,
+                                        const RoundingOptions& options);
+
 // Rounds the weights of these layers anew where their inputs can be known: of Conv, MatMul and
-// Gemm. A few of the samples, taken evenly, are run through the float network, once for all
-// statistics that fit. The result does not depend on `threads`. Errors are CollectHessians()'.
+// Gemm. For inputs that are not known yet a few of the samples, taken evenly, are run through the
+// float network, once for all statistics that fit. The result does not depend on `threads`. Errors
+// are CollectHessians()'.
 absl::Status CompensateRounding(const graph::Graph& graph, std::span<const RoundedLayer> layers,
                                 const RoundingOptions& options, Samples samples,
-                                kernels::WeightCache& floats);
+                                kernels::WeightCache& floats, const KnownHessians& known = {});
 
 }  // namespace octet::runtime

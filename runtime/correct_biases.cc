@@ -1,6 +1,8 @@
 #include "runtime/correct_biases.h"
 
 #include <algorithm>
+#include <array>
+#include <numeric>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +20,31 @@ using quant::Precision;
 
 constexpr size_t kBias = 2;  // index among the inputs of a layer
 
+// Elements that lie side by side; in lanes, which compilers make vectors of.
+template <typename T, typename Wide>
+Wide SumOf(std::span<const T> elements, Wide sum) {
+  constexpr size_t kLanes = 16;
+  const size_t whole = elements.size() / kLanes * kLanes;
+  std::array<Wide, kLanes> sums{};
+  for (size_t at = 0; at < whole; at += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += elements[at + lane];
+  }
+  for (const T element : elements.subspan(whole)) sum += element;
+  return std::accumulate(sums.begin(), sums.end(), sum);
+}
+
+template <typename T, typename Wide>
+void AddChannels(std::span<const T> elements, const quant::ChannelLayout& layout,
+                 std::span<Wide> sums) {
+  const auto inner = static_cast<size_t>(layout.inner);
+  for (size_t at = 0; at < elements.size();) {
+    for (Wide& sum : sums) {
+      sum = inner == 1 ? sum + elements[at] : SumOf(elements.subspan(at, inner), sum);
+      at += inner;
+    }
+  }
+}
+
 // The mean of every channel of a layer's input, as it is and as codes stand for it.
 class ChannelMeans {
  public:
@@ -29,49 +56,42 @@ class ChannelMeans {
     OCTET_ASSIGN_OR_RETURN(const quant::ChannelLayout layout,
                            quant::LayoutAlong(input.shape, axis));
     const std::span<const float> values = input.As<float>();
-    const std::span<const float> codes = Rounded(values);
     exact_.resize(static_cast<size_t>(layout.channels));
-    quantized_.resize(exact_.size());
-    size_t element = 0;
-    for (int64_t outer = 0; outer < layout.outer; ++outer) {
-      for (size_t channel = 0; channel < exact_.size(); ++channel) {
-        for (int64_t inner = 0; inner < layout.inner; ++inner, ++element) {
-          exact_[channel] += values[element];
-          quantized_[channel] += codes[element];
-        }
-      }
-    }
+    AddChannels(values, layout, std::span(exact_));
     count_ += layout.channel_size();
+    if (!quantizer_) return absl::OkStatus();
+    std::vector<uint8_t> codes(values.size());
+    quant::Quantize(values, *quantizer_, quant::kAsymmetricUint8, std::span(codes));
+    codes_.resize(exact_.size());
+    AddChannels(std::span<const uint8_t>(codes), layout, std::span(codes_));
     return absl::OkStatus();
   }
 
-  std::vector<float> Exact() const { return Mean(exact_); }
-  std::vector<float> Quantized() const { return Mean(quantized_); }
-
- private:
-  std::span<const float> Rounded(std::span<const float> values) {
-    if (!quantizer_) return values;
-    codes_.resize(values.size());
-    rounded_.resize(values.size());
-    quant::Quantize(values, *quantizer_, quant::kAsymmetricUint8, std::span<uint8_t>(codes_));
-    quant::Dequantize(std::span<const uint8_t>(codes_), *quantizer_, rounded_);
-    return rounded_;
+  std::vector<float> Exact() const {
+    std::vector<float> means;
+    means.reserve(exact_.size());
+    for (const double sum : exact_) means.push_back(static_cast<float>(sum / Count()));
+    return means;
   }
 
-  std::vector<float> Mean(const std::vector<double>& sums) const {
+  std::vector<float> Quantized() const {
+    if (!quantizer_) return Exact();
     std::vector<float> means;
-    means.reserve(sums.size());
-    for (const double sum : sums) {
-      means.push_back(static_cast<float>(sum / static_cast<double>(std::max<int64_t>(count_, 1))));
+    means.reserve(codes_.size());
+    for (const int64_t sum : codes_) {
+      const double code = static_cast<double>(sum) / Count() - quantizer_->zero_point;
+      means.push_back(static_cast<float>(quantizer_->scale * code));
     }
     return means;
   }
 
+ private:
+  double Count() const { return static_cast<double>(std::max<int64_t>(count_, 1)); }
+
   std::optional<quant::Affine> quantizer_;
-  std::vector<double> exact_, quantized_;
-  int64_t count_ = 0;
-  std::vector<uint8_t> codes_;
-  std::vector<float> rounded_;
+  std::vector<double> exact_;   // sums, by channel
+  std::vector<int64_t> codes_;  // likewise; with a quantizer
+  int64_t count_ = 0;           // of each channel
 };
 
 bool HasChangeableBias(const Graph& graph, const graph::Node& layer, int64_t channels) {

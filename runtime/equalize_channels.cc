@@ -311,6 +311,7 @@ absl::StatusOr<EqualizationReport> EqualizeChannels(Graph& graph, Samples sample
     std::vector<float> factors = ChooseFactors(channels);
     if (factors.empty()) continue;
     OCTET_ASSIGN_OR_RETURN(const bool folded, Equalize(graph, groups[i], factors));
+    graph.RemoveDeadNodes();  // of the weights as they were nothing is to stay in memory
     report.folded += folded ? 1 : 0;
     report.equalized.push_back({groups[i].activation, std::move(factors)});
   }

@@ -4,146 +4,18 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <numeric>
-#include <string>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "base/mutex.h"
 #include "base/status.h"
 #include "graph/infer.h"
 #include "runtime/parallel.h"
-#include "runtime/plan.h"
 
 namespace octet::runtime {
 namespace {
 
 constexpr double kHighestSqnrDb = 99;
-
-// Runs samples of a graph, on any thread. One plan per set of shapes, and as many arenas for it as
-// threads run it at a time. `graph` and `weights` outlive it.
-class SampleRunner {
- public:
-  SampleRunner(const graph::Graph& graph, kernels::WeightCache& weights)
-      : graph_(graph), weights_(weights) {}
-
-  // The outputs of a run, in memory that others may use when this goes.
-  class Outputs {
-   public:
-    Outputs(SampleRunner& owner, std::string key, std::unique_ptr<PlanRunner> runner,
-            std::vector<ConstTensorView> values)
-        : owner_(&owner),
-          key_(std::move(key)),
-          runner_(std::move(runner)),
-          values_(std::move(values)) {}
-    Outputs(Outputs&&) = default;
-    Outputs& operator=(Outputs&&) = delete;
-    ~Outputs() {
-      if (runner_ != nullptr) owner_->GiveBack(key_, std::move(runner_));
-    }
-
-    std::span<const ConstTensorView> values() const { return values_; }
-
-   private:
-    SampleRunner* owner_;
-    std::string key_;
-    std::unique_ptr<PlanRunner> runner_;
-    std::vector<ConstTensorView> values_;
-  };
-
-  absl::StatusOr<Outputs> Run(std::span<const Tensor> sample) {
-    std::vector<Shape> shapes;
-    std::string key;
-    for (const Tensor& input : sample) {
-      shapes.push_back(input.shape());
-      absl::StrAppend(&key, ToText(input.shape()));
-    }
-    OCTET_ASSIGN_OR_RETURN(std::unique_ptr<PlanRunner> runner, Take(key, shapes));
-    OCTET_ASSIGN_OR_RETURN(std::vector<ConstTensorView> values, runner->RunInPlace(sample));
-    return Outputs(*this, std::move(key), std::move(runner), std::move(values));
-  }
-
- private:
-  struct SharedPlan {
-    std::shared_ptr<const Plan> plan;
-    std::vector<std::unique_ptr<PlanRunner>> idle;
-  };
-
-  void GiveBack(const std::string& key, std::unique_ptr<PlanRunner> runner) {
-    const MutexLock lock(mutex_);
-    plans_[key].idle.push_back(std::move(runner));
-  }
-
-  absl::StatusOr<std::unique_ptr<PlanRunner>> Take(const std::string& key,
-                                                   std::span<const Shape> shapes) {
-    std::shared_ptr<const Plan> plan;
-    {
-      const MutexLock lock(mutex_);
-      SharedPlan& shared = plans_[key];
-      if (!shared.idle.empty()) {
-        std::unique_ptr<PlanRunner> runner = std::move(shared.idle.back());
-        shared.idle.pop_back();
-        return runner;
-      }
-      // Under the lock: others wait for the plan rather than make it too.
-      if (shared.plan == nullptr) {
-        OCTET_ASSIGN_OR_RETURN(shared.plan, MakePlan(graph_, shapes, weights_));
-      }
-      plan = shared.plan;
-    }
-    OCTET_ASSIGN_OR_RETURN(PlanRunner created, PlanRunner::Create(std::move(plan)));
-    return std::make_unique<PlanRunner>(std::move(created));
-  }
-
-  const graph::Graph& graph_;
-  kernels::WeightCache& weights_;
-  Mutex mutex_;
-  absl::flat_hash_map<std::string, SharedPlan> plans_ ABSL_GUARDED_BY(mutex_);
-};
-
-// Lets threads in one after the other, in the order of their numbers, until one has failed.
-class Turns {
- public:
-  // Runs `work` when all numbers below have been here. Cancelled, without, if one of them failed;
-  // its own error is what counts.
-  absl::Status Take(size_t number, const std::function<absl::Status()>& work) {
-    const MutexLock lock(mutex_);
-    while (next_ != number) changed_.Wait(mutex_);
-    const absl::Status status = failed_ ? absl::CancelledError("an earlier sample failed") : work();
-    failed_ = failed_ || !status.ok();
-    ++next_;
-    changed_.NotifyAll();
-    return status;
-  }
-
- private:
-  Mutex mutex_;
-  CondVar changed_;
-  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool failed_ ABSL_GUARDED_BY(mutex_) = false;
-};
-
-// Runs every sample, and hands over their indices and what came out one after the other.
-template <typename Run, typename Visit>
-absl::Status ForEachSample(size_t count, int threads, Run run, Visit visit) {
-  Turns turns;
-  return ParallelFor(threads, count, [&](size_t s) {
-    const auto outputs = run(s);
-    return turns.Take(s, [&] { return outputs.ok() ? visit(s, *outputs) : outputs.status(); });
-  });
-}
-
-using Values = std::span<const ConstTensorView>;
-
-absl::Status ForEachSample(const graph::Graph& graph, Samples samples, Resources resources,
-                           const std::function<absl::Status(size_t, Values)>& visit) {
-  SampleRunner runner(graph, resources.weights);
-  return ForEachSample(
-      samples.size(), resources.threads, [&](size_t s) { return runner.Run(samples[s]); },
-      [&](size_t s, const SampleRunner::Outputs& outputs) { return visit(s, outputs.values()); });
-}
 
 // Signal and noise as they add up.
 class Noise {
@@ -178,15 +50,6 @@ void AddValue(const ConstTensorView& exact, const ConstTensorView& approximate,
     const auto y = approximate.As<T>();
     noise.Add(exact.As<float>(), [&](size_t i) { return scale * (double(y[i]) - zero_point); });
   });
-}
-
-// The graph with these values as outputs behind its own.
-graph::Graph WithOutputs(const graph::Graph& graph, std::span<const graph::ValueId> values) {
-  graph::Graph observed = graph;
-  for (const graph::ValueId value : values) {
-    observed.AddOutput(value, graph.value(value).name, graph.value(value).type.dtype);
-  }
-  return observed;
 }
 
 // Elements of one channel that lie side by side. `mean_square` is a sum until the end. Numbers that
@@ -231,11 +94,11 @@ void AddSample(const ChannelStatistics& sample, ChannelStatistics& channel) {
 
 // The next values that together stay below the limit, at least one.
 size_t NextGroup(std::span<const graph::ValueId> values, const graph::Inference& inference) {
-  constexpr size_t kMostBytes = size_t{64} << 20;
+  constexpr size_t kMostBytes = size_t{24} << 20;
   size_t count = 0, bytes = 0;
   while (count < values.size()) {
     const Shape& shape = inference.types[static_cast<size_t>(values[count])].shape;
-    bytes += static_cast<size_t>(ElementCount(shape)) * 2 * sizeof(float);
+    bytes += static_cast<size_t>(ElementCount(shape)) * sizeof(float);
     if (count > 0 && bytes > kMostBytes) break;
     ++count;
   }
@@ -244,26 +107,33 @@ size_t NextGroup(std::span<const graph::ValueId> values, const graph::Inference&
 
 }  // namespace
 
+std::vector<std::vector<Tensor>> EvenlySpaced(Samples samples, size_t most) {
+  const size_t count = std::min(samples.size(), most);
+  std::vector<std::vector<Tensor>> some;
+  some.reserve(count);
+  for (size_t i = 0; i < count; ++i) some.push_back(samples[i * samples.size() / count]);
+  return some;
+}
+
 absl::Status VisitValues(const graph::Graph& graph, std::span<const graph::ValueId> values,
                          Samples samples, Resources resources,
                          const std::function<absl::Status(size_t, const ConstTensorView&)>& visit) {
   if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
-  const graph::Graph observed = WithOutputs(graph, values);
-  const size_t first = graph.outputs().size();
-  return ForEachSample(observed, samples, resources, [&](size_t, Values outputs) -> absl::Status {
-    for (size_t i = 0; i < values.size(); ++i) {
-      OCTET_RETURN_IF_ERROR(visit(i, outputs[first + i]));
-    }
-    return absl::OkStatus();
-  });
+  return WatchedValues(graph, values, resources.weights)
+      .VisitAll(samples, resources.threads,
+                [&](size_t, size_t i, const ConstTensorView& value) { return visit(i, value); });
 }
 
 absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
                                                       std::span<const graph::ValueId> values,
-                                                      Samples samples, Resources resources) {
+                                                      Samples samples, Resources resources,
+                                                      const Watch& also) {
   std::vector<quant::Histogram> histograms(values.size());
+  std::vector<graph::ValueId> all(values.begin(), values.end());
+  all.insert(all.end(), also.values.begin(), also.values.end());
   OCTET_RETURN_IF_ERROR(
-      VisitValues(graph, values, samples, resources, [&](size_t i, const ConstTensorView& value) {
+      VisitValues(graph, all, samples, resources, [&](size_t i, const ConstTensorView& value) {
+        if (i >= histograms.size()) return also.visit(i - histograms.size(), value);
         histograms[i].AddSample(value.As<float>());
         return absl::OkStatus();
       }));
@@ -308,26 +178,18 @@ absl::StatusOr<std::vector<ActivationStatistics>> StatisticsByChannel(
   return statistics;
 }
 
-absl::Status VisitSamples(const graph::Graph& graph, std::span<const graph::ValueId> values,
-                          Samples samples, Resources resources,
-                          const std::function<absl::Status(Values)>& visit) {
-  if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
-  const size_t first = graph.outputs().size();
-  return ForEachSample(WithOutputs(graph, values), samples, resources,
-                       [&](size_t, Values outputs) { return visit(outputs.subspan(first)); });
-}
-
 absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& graph, Samples samples,
                                                         Resources resources) {
   std::vector<std::vector<Tensor>> all(samples.size());
-  const auto copy = [&](size_t s, Values outputs) -> absl::Status {
-    for (const ConstTensorView& output : outputs) {
-      OCTET_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Copy(output));
-      all[s].push_back(std::move(tensor));
-    }
-    return absl::OkStatus();
-  };
-  OCTET_RETURN_IF_ERROR(ForEachSample(graph, samples, resources, copy));
+  SampleRunner runner(graph, resources.weights, /*first_early=*/0);
+  OCTET_RETURN_IF_ERROR(ParallelFor(resources.threads, samples.size(), [&](size_t s) {
+    all[s].resize(graph.outputs().size());
+    return runner.Visit(samples[s],
+                        [&](size_t output, const ConstTensorView& value) -> absl::Status {
+                          OCTET_ASSIGN_OR_RETURN(all[s][output], Tensor::Copy(value));
+                          return absl::OkStatus();
+                        });
+  }));
   return all;
 }
 
@@ -343,28 +205,25 @@ absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
   OCTET_ASSIGN_OR_RETURN(const graph::Inference inference, graph::Infer(exact, shapes));
   while (!values.empty()) {
     const auto group = values.first(NextGroup(values, inference));
-    const graph::Graph exact_graph = WithOutputs(exact, group);
-    const graph::Graph approximate_graph = WithOutputs(approximate, group);
-    SampleRunner exact_runner(exact_graph, exact_resources.weights);
-    SampleRunner approximate_runner(approximate_graph, approximate_weights);
+    WatchedValues exact_values(exact, group, exact_resources.weights);
+    WatchedValues approximate_values(approximate, group, approximate_weights);
     std::vector<Noise> noise(group.size());
-    const size_t outputs = exact.outputs().size();
-    using Both = std::pair<SampleRunner::Outputs, SampleRunner::Outputs>;
-    const auto run_both = [&](size_t s) -> absl::StatusOr<Both> {
-      OCTET_ASSIGN_OR_RETURN(SampleRunner::Outputs x, exact_runner.Run(samples[s]));
-      OCTET_ASSIGN_OR_RETURN(SampleRunner::Outputs y, approximate_runner.Run(samples[s]));
-      return Both(std::move(x), std::move(y));
+    std::vector<std::vector<Tensor>> kept(samples.size());
+    const auto keep = [&](size_t s) {
+      kept[s].resize(group.size());
+      return exact_values.Visit(samples[s],
+                                [&](size_t i, const ConstTensorView& value) -> absl::Status {
+                                  OCTET_ASSIGN_OR_RETURN(kept[s][i], Tensor::Copy(value));
+                                  return absl::OkStatus();
+                                });
     };
-    const auto compare = [&](size_t, const Both& both) {
-      const Values x = both.first.values().subspan(outputs),
-                   y = both.second.values().subspan(outputs);
-      for (size_t i = 0; i < group.size(); ++i) {
-        AddValue(x[i], y[i], approximate.value(group[i]).type, noise[i]);
-      }
+    const auto compare = [&](size_t s, size_t i, const ConstTensorView& value) {
+      const Tensor x = std::exchange(kept[s][i], Tensor());
+      AddValue(x.view(), value, approximate.value(group[i]).type, noise[i]);
       return absl::OkStatus();
     };
     OCTET_RETURN_IF_ERROR(
-        ForEachSample(samples.size(), exact_resources.threads, run_both, compare));
+        approximate_values.VisitAll(samples, exact_resources.threads, compare, keep));
     for (const Noise& value : noise) result.push_back(value.Db());
     values = values.subspan(group.size());
   }

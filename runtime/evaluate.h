@@ -11,10 +11,9 @@
 #include "kernels/weight_cache.h"
 #include "quant/histogram.h"
 #include "runtime/calibration_data.h"
+#include "runtime/sample_runner.h"
 
 namespace octet::runtime {
-
-using Samples = std::span<const std::vector<Tensor>>;
 
 // What running over samples takes: packed weights, which stay there for the next time, and at most
 // so many threads, each with an arena of its own. What comes out does not depend on them, bit by
@@ -28,18 +27,29 @@ struct Resources {
   int threads;
 };
 
-// One histogram per entry of `values`, over all samples. Samples of one shape share a plan.
-// FailedPrecondition without samples.
-absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
-                                                      std::span<const graph::ValueId> values,
-                                                      Samples samples, Resources resources);
-
-// Calls visit(index in `values`, value) for each of these values and every sample.
-// One call at a time, in the samples' order, but on any of the threads; the values are gone when it
-// returns. FailedPrecondition without samples; errors of `visit` end it.
+// Calls visit(index in `values`, value) for each of these values and every sample, as soon as there
+// is the value, which is gone when it returns: no more memory is taken than running takes. For each
+// value one call at a time, in the samples' order; on any of the threads, and for several values at
+// once. FailedPrecondition without samples; errors of `visit` end it.
 absl::Status VisitValues(const graph::Graph& graph, std::span<const graph::ValueId> values,
                          Samples samples, Resources resources,
                          const std::function<absl::Status(size_t, const ConstTensorView&)>& visit);
+
+// Values, and who is to see them.
+struct Watch {
+  std::vector<graph::ValueId> values;
+  std::function<absl::Status(size_t, const ConstTensorView&)> visit;
+};
+
+// Of all samples, so many that are evenly spaced; all if there are fewer.
+std::vector<std::vector<Tensor>> EvenlySpaced(Samples samples, size_t most);
+
+// One histogram per entry of `values`, over all samples. Samples of one shape share a plan. The
+// same runs show what `also` asks for, as VisitValues() does. FailedPrecondition without samples.
+absl::StatusOr<std::vector<quant::Histogram>> Observe(const graph::Graph& graph,
+                                                      std::span<const graph::ValueId> values,
+                                                      Samples samples, Resources resources,
+                                                      const Watch& also = {});
 
 // What an activation's channel has been over all samples.
 struct ChannelStatistics {
@@ -61,19 +71,13 @@ absl::StatusOr<std::vector<ActivationStatistics>> StatisticsByChannel(
     const graph::Graph& graph, std::span<const graph::ValueId> values, int dimension,
     Samples samples, Resources resources);
 
-// The same with all values of a sample together, in their order.
-absl::Status VisitSamples(
-    const graph::Graph& graph, std::span<const graph::ValueId> values, Samples samples,
-    Resources resources,
-    const std::function<absl::Status(std::span<const ConstTensorView>)>& visit);
-
 // The outputs of the graph for every sample.
 absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& graph, Samples samples,
                                                         Resources resources);
 
 // How much of each of these values, which exist in both graphs under one id, is signal rather than
 // quantization noise, over all samples: as OutputSqnrDb(). Codes count as what they stand for. In
-// groups, so that no more than some 64 MiB of values exist at a time; each group costs a run of
+// groups, so that each thread keeps no more than some 24 MiB of values; each group costs a run of
 // both graphs per sample.
 absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
                                                 const graph::Graph& approximate,

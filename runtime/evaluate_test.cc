@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "runtime/plan.h"
 #include "tests/support/graph_builder.h"
 #include "tests/support/random_tensor.h"
 
@@ -95,6 +96,57 @@ TEST_F(EvaluateTest, ThreadsVisitInTheOrderOfSamples) {
   ASSERT_TRUE(VisitValues(*graph_, values, samples, {weights_, 4}, visit).ok());
   ASSERT_EQ(visited.size(), samples.size());
   for (size_t s = 0; s < visited.size(); ++s) EXPECT_EQ(visited[s], 2 * s);
+}
+
+TEST_F(EvaluateTest, ConstantsInputsAndValuesWantedTwiceAreVisited) {
+  const ValueId x = graph_->inputs()[0].value;
+  const ValueId constant = graph_->AddConstant("c", Tensor::Of<float>({1}, {7}));
+  const std::vector<ValueId> values = {doubled_, x, constant, doubled_, graph_->outputs()[0].value};
+  const std::vector<std::vector<Tensor>> samples(3, {Tensor::Of<float>({1, 1}, {2})});
+  std::vector<std::vector<float>> seen(values.size());
+  const auto visit = [&](size_t i, const ConstTensorView& value) {
+    seen[i].push_back(value.As<float>()[0]);
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(VisitValues(*graph_, values, samples, {weights_, 2}, visit).ok());
+  const std::vector<float> expected = {4, 2, 7, 4, 4};
+  for (size_t i = 0; i < values.size(); ++i) {
+    EXPECT_EQ(seen[i], std::vector<float>(3, expected[i])) << i;
+  }
+}
+
+// Values that everything is written over again, and what is written over them in place.
+TEST(VisitValues, ShowsWhatALongChainMakesWithoutKeepingIt) {
+  GraphBuilder builder;
+  constexpr int64_t kElements = 1 << 16;
+  ValueId value = builder.Input("x", {kUnknownDim, kElements});
+  std::vector<ValueId> values;
+  for (int i = 0; i < 20; ++i) {
+    value = builder.Apply(i % 2 == 0 ? "Neg" : "Relu", "op", {value});
+    values.push_back(value);
+  }
+  builder.Output(value, "y");
+  graph::Graph graph = builder.Finish().graph;
+  for (const ValueId inner : values) graph.AddOutput(inner, "inner", DataType::kFloat32);
+  kernels::WeightCache weights;
+  const std::vector<Shape> shapes = {{1, kElements}};
+  const auto late = MakePlan(graph, shapes, weights);
+  const auto early = MakePlan(graph, shapes, weights, 1, /*first_early=*/1);
+  ASSERT_TRUE(late.ok() && early.ok()) << late.status() << early.status();
+  EXPECT_LE((*early)->memory.arena_bytes, (*late)->memory.arena_bytes / 4);
+  const std::vector<Tensor> sample = {testing::RandomFloats({1, kElements}, 3)};
+  const auto expected = PlanRunner::Create(*late)->Run(sample);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  std::vector<size_t> seen;
+  const auto compare = [&](size_t output, const ConstTensorView& shown) {
+    seen.push_back(output);
+    const auto want = (*expected)[output].As<float>();
+    EXPECT_TRUE(std::equal(want.begin(), want.end(), shown.As<float>().begin())) << output;
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(PlanRunner::Create(*early)->RunVisiting(sample, compare).ok());
+  EXPECT_EQ(seen.size(), values.size());
+  EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
 }
 
 TEST_F(EvaluateTest, TheFirstSampleThatFailsEndsAllThreads) {

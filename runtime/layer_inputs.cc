@@ -147,39 +147,50 @@ std::optional<RowInput> ProductInputOf(const graph::Graph& graph, graph::NodeId 
   return inputs[0];
 }
 
+HessianCollector::HessianCollector(const graph::Graph& graph, std::vector<RowInput> inputs,
+                                   size_t samples)
+    : graph_(graph), inputs_(std::move(inputs)), samples_(static_cast<int64_t>(samples)) {
+  hessians_.reserve(inputs_.size());
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const auto known = std::find(values_.begin(), values_.end(), inputs_[i].value);
+    const auto index = static_cast<size_t>(known - values_.begin());
+    if (known == values_.end()) {
+      values_.push_back(inputs_[i].value);
+      inputs_of_.emplace_back();
+    }
+    inputs_of_[index].push_back(i);
+    hessians_.emplace_back(inputs_[i].columns);
+  }
+}
+
+absl::Status HessianCollector::Add(size_t index, const ConstTensorView& value) {
+  for (const size_t i : inputs_of_[index]) {
+    OCTET_RETURN_IF_ERROR(CheckValue(graph_, inputs_[i], value));
+    const int64_t most = (WantedRows(inputs_[i].columns) + samples_ - 1) / samples_;
+    OCTET_RETURN_IF_ERROR(RowTaker(inputs_[i], value).Take(graph_, most, hessians_[i]));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<quant::Hessian>> HessianCollector::Take(int threads) && {
+  // The last rows are multiplied now, not by the first of several threads that read.
+  OCTET_RETURN_IF_ERROR(ParallelFor(threads, hessians_.size(), [&](size_t i) {
+    hessians_[i].MeanDiagonal();
+    return absl::OkStatus();
+  }));
+  return std::move(hessians_);
+}
+
 absl::StatusOr<std::vector<quant::Hessian>> CollectHessians(const graph::Graph& graph,
                                                             std::span<const RowInput> inputs,
                                                             Samples samples,
                                                             kernels::WeightCache& weights,
                                                             int threads) {
-  if (samples.empty()) return absl::FailedPreconditionError("there are no calibration samples");
-  // Groups of a convolution read the same value.
-  std::vector<graph::ValueId> values;
-  std::vector<size_t> value_of;
-  std::vector<quant::Hessian> hessians;
-  hessians.reserve(inputs.size());
-  for (const RowInput& input : inputs) {
-    const auto known = std::find(values.begin(), values.end(), input.value);
-    value_of.push_back(static_cast<size_t>(known - values.begin()));
-    if (known == values.end()) values.push_back(input.value);
-    hessians.emplace_back(input.columns);
-  }
-  const auto sample_count = static_cast<int64_t>(samples.size());
-  const auto add = [&](std::span<const ConstTensorView> tensors) {
-    return ParallelFor(threads, inputs.size(), [&](size_t i) -> absl::Status {
-      const ConstTensorView& value = tensors[value_of[i]];
-      OCTET_RETURN_IF_ERROR(CheckValue(graph, inputs[i], value));
-      const int64_t most = (WantedRows(inputs[i].columns) + sample_count - 1) / sample_count;
-      return RowTaker(inputs[i], value).Take(graph, most, hessians[i]);
-    });
-  };
-  OCTET_RETURN_IF_ERROR(VisitSamples(graph, values, samples, {weights, threads}, add));
-  // The last rows are multiplied now, not by the first of several threads that read.
-  OCTET_RETURN_IF_ERROR(ParallelFor(threads, hessians.size(), [&](size_t i) {
-    hessians[i].MeanDiagonal();
-    return absl::OkStatus();
-  }));
-  return hessians;
+  HessianCollector collector(graph, {inputs.begin(), inputs.end()}, samples.size());
+  OCTET_RETURN_IF_ERROR(
+      VisitValues(graph, collector.values(), samples, {weights, threads},
+                  [&](size_t i, const ConstTensorView& value) { return collector.Add(i, value); }));
+  return std::move(collector).Take(threads);
 }
 
 int64_t HessianBytes(std::span<const RowInput> inputs) {

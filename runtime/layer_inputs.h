@@ -45,10 +45,34 @@ std::vector<RowInput> RowInputsOf(const graph::Graph& graph, graph::NodeId layer
 // padding. Nothing for others.
 std::optional<RowInput> ProductInputOf(const graph::Graph& graph, graph::NodeId layer);
 
-// The Hessian of each of these inputs over the samples. Of rows more than are of use (4 for each
-// column, and no fewer than 64 for each or 4096), as many are left out, evenly spaced; numbers that
-// are not finite count as zero. The result does not depend on `threads`, and may be read by
-// several. Errors are those of running the graph; FailedPrecondition without samples.
+// Hessians of inputs, from values as VisitValues() shows them. Of rows more than are of use (4 for
+// each column, and no fewer than 64 for each or 4096), as many are left out, evenly spaced; numbers
+// that are not finite count as zero. `graph` outlives it.
+class HessianCollector {
+ public:
+  // `samples`: how many will be shown.
+  HessianCollector(const graph::Graph& graph, std::vector<RowInput> inputs, size_t samples);
+
+  // What is to be shown.
+  const std::vector<graph::ValueId>& values() const { return values_; }
+  // A sample of values()[index]. Different values may be added at a time. InvalidArgument if it
+  // cannot be the layer's input.
+  absl::Status Add(size_t index, const ConstTensorView& value);
+  // When all samples were added: by input, for any number of threads to read.
+  absl::StatusOr<std::vector<quant::Hessian>> Take(int threads) &&;
+  const std::vector<RowInput>& inputs() const { return inputs_; }
+
+ private:
+  const graph::Graph& graph_;
+  std::vector<RowInput> inputs_;
+  int64_t samples_;
+  std::vector<graph::ValueId> values_;
+  std::vector<std::vector<size_t>> inputs_of_;  // by value; groups of a convolution read the same
+  std::vector<quant::Hessian> hessians_;
+};
+
+// The Hessian of each of these inputs over the samples. The result does not depend on `threads`.
+// Errors are those of running the graph; FailedPrecondition without samples.
 absl::StatusOr<std::vector<quant::Hessian>> CollectHessians(const graph::Graph& graph,
                                                             std::span<const RowInput> inputs,
                                                             Samples samples,

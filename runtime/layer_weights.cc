@@ -12,7 +12,6 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "kernels/cpu.h"
-#include "runtime/compensate_rounding.h"
 #include "runtime/parallel.h"
 #include "runtime/quantize_model.h"
 
@@ -165,14 +164,38 @@ absl::Status LayerWeights::RoundWithFeedback(const std::vector<Task>& tasks,
     layers.push_back({tasks[i].layers[0], &weights[i]});
   }
   if (options_.progress && !layers.empty()) {
-    options_.progress("observe layers", absl::StrCat(layers.size(), " layers, for their rounding"));
+    options_.progress("round weights", absl::StrCat(layers.size(), " layers, for their rounding"));
   }
-  return CompensateRounding(graph_, layers,
-                            {.grid = EightBitGrid(options_),
-                             .damping = options_.damping,
-                             .threads = options_.threads,
-                             .hessian_bytes = hessian_bytes_},
-                            samples_, *floats_);
+  const KnownHessians known = std::exchange(hessians_, {});
+  return CompensateRounding(graph_, layers, Rounding(), samples_, *floats_, known);
+}
+
+RoundingOptions LayerWeights::Rounding() const {
+  return {.grid = EightBitGrid(options_),
+          .damping = options_.damping,
+          .threads = options_.threads,
+          .hessian_bytes = hessian_bytes_};
+}
+
+std::optional<HessianCollector> LayerWeights::WantedHessians(
+    const quant::LayerPrecisions& precisions) const {
+  if (!WantsFeedback()) return std::nullopt;
+  std::vector<NodeId> layers;
+  for (const Task& task : MissingTasks(precisions)) {
+    const bool wanted = !quant::HasFourBitWeights(task.precision) && task.layers.size() == 1;
+    if (wanted) layers.push_back(task.layers[0]);
+  }
+  std::vector<RowInput> inputs = InputsForRounding(graph_, layers, Rounding());
+  if (inputs.empty() || HessianBytes(inputs) > hessian_bytes_) return std::nullopt;
+  return HessianCollector(graph_, std::move(inputs), samples_.size());
+}
+
+absl::Status LayerWeights::TakeHessians(HessianCollector collected) {
+  const std::vector<RowInput> inputs = collected.inputs();
+  OCTET_ASSIGN_OR_RETURN(std::vector<quant::Hessian> hessians,
+                         std::move(collected).Take(options_.threads));
+  for (size_t i = 0; i < inputs.size(); ++i) hessians_.emplace(inputs[i], std::move(hessians[i]));
+  return absl::OkStatus();
 }
 
 bool LayerWeights::WantsFeedback() const {

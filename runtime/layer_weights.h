@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "quant/four_bits.h"
 #include "quant/rewrite.h"
 #include "quant/selection.h"
+#include "runtime/compensate_rounding.h"
 #include "runtime/evaluate.h"
 #include "runtime/input_powers.h"
 #include "runtime/layer_inputs.h"
@@ -41,6 +43,12 @@ class LayerWeights {
     floats_ = &floats;
     hessian_bytes_ = hessian_bytes;
   }
+
+  // What samples should show, in runs that somebody makes anyhow, for error feedback of these
+  // layers in 8 bits; nothing where it is not wanted, or takes more memory than there is for it.
+  std::optional<HessianCollector> WantedHessians(const quant::LayerPrecisions& precisions) const;
+  // Of the next Quantize(), which then needs no runs of its own for these.
+  absl::Status TakeHessians(HessianCollector collected);
 
   // Makes what these precisions need and is not there yet, on options.threads threads; the result
   // does not depend on how many. InvalidArgument, naming the layer, for weights that are not
@@ -78,6 +86,7 @@ class LayerWeights {
   absl::Status RoundWithFeedback(const std::vector<Task>& tasks,
                                  std::vector<quant::QuantizedWeights>& weights);
   bool WantsFeedback() const;
+  RoundingOptions Rounding() const;
   bool WantsWeighting(bool four_bits) const;
   // What ImportanceOf() needs of these.
   absl::Status MeasureInputs(const std::vector<Task>& tasks, bool four_bits);
@@ -89,6 +98,7 @@ class LayerWeights {
   Samples samples_;
   kernels::WeightCache* floats_ = nullptr;
   int64_t hessian_bytes_ = kMostHessianBytes;
+  KnownHessians hessians_;
   InputPowers powers_;
   quant::WeightsById eight_bits_;
   quant::FourBitWeightsById four_bits_;

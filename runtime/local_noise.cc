@@ -1,6 +1,7 @@
 #include "runtime/local_noise.h"
 
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -70,14 +71,20 @@ absl::StatusOr<std::vector<double>> LocalNoise(const Graph& graph, std::span<con
                                         weights.four_bits(), weights.bfloat16()));
   std::vector<Power> powers(measured.size());
   kernels::WeightCache cache;
-  OCTET_RETURN_IF_ERROR(VisitSamples(rewritten, values, samples, cache,
-                                     [&](std::span<const ConstTensorView> tensors) -> absl::Status {
-                                       for (size_t i = 0; i < powers.size(); ++i) {
-                                         powers[i].Add(tensors[2 * i].As<float>(),
-                                                       tensors[2 * i + 1].As<float>());
-                                       }
-                                       return absl::OkStatus();
-                                     }));
+  std::vector<Tensor> waiting(measured.size());  // whichever of two is made first
+  const auto add = [&](size_t v, const ConstTensorView& value) -> absl::Status {
+    const size_t i = v / 2;
+    if (!waiting[i].has_bytes()) {
+      OCTET_ASSIGN_OR_RETURN(waiting[i], Tensor::Copy(value));
+      return absl::OkStatus();
+    }
+    const Tensor first = std::exchange(waiting[i], Tensor());
+    const auto one = first.As<float>(), other = value.As<float>();
+    const bool twin_came_first = v % 2 == 0;
+    powers[i].Add(twin_came_first ? other : one, twin_came_first ? one : other);
+    return absl::OkStatus();
+  };
+  OCTET_RETURN_IF_ERROR(VisitValues(rewritten, values, samples, cache, add));
   std::vector<double> noise(layers.size(), 0);
   for (size_t i = 0; i < powers.size(); ++i) {
     noise[measured[i]] = powers[i].signal > 0 ? powers[i].noise / powers[i].signal : 0;

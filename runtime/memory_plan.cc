@@ -29,7 +29,14 @@ std::vector<Lifetime> Lifetimes(const kernels::Program& program, int64_t max_run
     for (const int buffer : program.steps[static_cast<size_t>(s)].inputs) touch(buffer, s);
     for (const int buffer : program.steps[static_cast<size_t>(s)].outputs) touch(buffer, s);
   }
-  for (const int output : program.outputs) touch(output, end);
+  std::vector<bool> early(program.outputs.size(), false);
+  for (const kernels::EarlyOutput& output : program.early_outputs) {
+    early[output.output] = true;
+    touch(program.outputs[output.output], static_cast<int>(output.step) - 1);
+  }
+  for (size_t i = 0; i < program.outputs.size(); ++i) {
+    if (!early[i]) touch(program.outputs[i], end);
+  }
   for (size_t i = 0; i < lives.size(); ++i) {
     lives[i].buffer = static_cast<int>(i);
     lives[i].bytes = (program.buffers[i].bytes + kAlignment - 1) / kAlignment * kAlignment;

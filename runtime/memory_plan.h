@@ -16,7 +16,8 @@ struct MemoryPlan {
 };
 
 // Buffers whose lifetimes overlap never overlap in memory. A buffer lives from the step that first
-// touches it to the step that last does; inputs from before the first step, outputs to the end.
+// touches it to the step that last does; inputs from before the first step, outputs to the end,
+// early outputs until they may be read.
 // Greedy: the largest buffer first, into the tightest gap that is free for its whole life.
 //
 // With `max_runs` above one the program runs up to that often, one run after the other, over rows

@@ -58,6 +58,15 @@ TEST(PlanMemory, OutputsLiveToTheEnd) {
   EXPECT_NE(plan.offsets[1], plan.offsets[3]);
 }
 
+TEST(PlanMemory, EarlyOutputsLiveUntilTheyMayBeRead) {
+  kernels::Program program = Chain({64, 64, 64, 64});
+  program.outputs.push_back(1);
+  program.early_outputs.push_back({.step = 1, .output = 1});
+  EXPECT_EQ(PlanMemory(program).arena_bytes, 128u);
+  program.early_outputs[0].step = 3;
+  EXPECT_EQ(PlanMemory(program).arena_bytes, 192u);
+}
+
 TEST(PlanMemory, AnEmptyProgramNeedsNothing) {
   EXPECT_EQ(PlanMemory(kernels::Program()).arena_bytes, 0u);
 }
@@ -86,6 +95,7 @@ kernels::Program RandomProgram(std::mt19937& random) {
   }
   program.inputs = {below(buffers)};
   program.outputs = {below(buffers), below(buffers)};
+  if (random() % 2 == 0) program.early_outputs.push_back({.step = random() % (steps + 1)});
   return program;
 }
 
@@ -109,7 +119,11 @@ std::vector<Life> LivesOf(const kernels::Program& program) {
     }
   }
   for (const int input : program.inputs) lives[input].Touch(-1);
-  for (const int output : program.outputs) lives[output].Touch(end);
+  for (size_t i = 0; i < program.outputs.size(); ++i) {
+    const bool early = i == 0 && !program.early_outputs.empty();
+    const int read = early ? static_cast<int>(program.early_outputs[0].step) - 1 : end;
+    lives[program.outputs[i]].Touch(read);
+  }
   return lives;
 }
 

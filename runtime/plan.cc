@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/infer.h"
-#include "kernels/lowering.h"
 
 namespace octet::runtime {
 namespace {
@@ -39,11 +38,12 @@ Shape OfRuns(Shape shape, int64_t runs) {
 absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const graph::Graph& graph,
                                                      std::span<const Shape> input_shapes,
                                                      kernels::WeightCache& weights,
-                                                     int64_t max_runs) {
+                                                     int64_t max_runs, size_t first_early) {
   OCTET_ASSIGN_OR_RETURN(const graph::Graph specialized, graph::Specialize(graph, input_shapes));
   auto plan = std::make_shared<Plan>();
-  OCTET_ASSIGN_OR_RETURN(plan->program, kernels::LowerGraph(specialized, weights));
-  if (max_runs > 1 && !RowsMoveOn(plan->program)) {
+  OCTET_ASSIGN_OR_RETURN(plan->program, kernels::LowerGraph(specialized, weights, first_early));
+  const bool one_run = !plan->program.early_outputs.empty() || !RowsMoveOn(plan->program);
+  if (max_runs > 1 && one_run) {
     return absl::UnimplementedError("the rows of a batch cannot run one after the other");
   }
   plan->max_runs = max_runs;
@@ -122,6 +122,17 @@ absl::Status BoundPlan::Run(int64_t runs) {
   return absl::OkStatus();
 }
 
+absl::Status BoundPlan::RunVisiting(const OutputVisitor& visit) {
+  auto next = plan_->program.early_outputs.begin();
+  for (size_t s = 0; s <= kernels_.size(); ++s) {
+    for (; next != plan_->program.early_outputs.end() && next->step == s; ++next) {
+      OCTET_RETURN_IF_ERROR(visit(next->output, output(next->output)));
+    }
+    if (s < kernels_.size()) OCTET_RETURN_IF_ERROR(kernels_[s]->Run());
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<int64_t>> BoundPlan::TimedRun() {
   std::vector<int64_t> nanoseconds;
   for (const auto& kernel : kernels_) {
@@ -162,6 +173,11 @@ absl::Status PlanRunner::Load(std::span<const Tensor> inputs) {
     if (to.byte_size() > 0) std::memcpy(to.data, inputs[i].data(), to.byte_size());
   }
   return absl::OkStatus();
+}
+
+absl::Status PlanRunner::RunVisiting(std::span<const Tensor> inputs, const OutputVisitor& visit) {
+  OCTET_RETURN_IF_ERROR(Load(inputs));
+  return bound_->RunVisiting(visit);
 }
 
 absl::StatusOr<std::vector<ConstTensorView>> PlanRunner::RunInPlace(

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "base/memory.h"
 #include "base/tensor.h"
 #include "graph/graph.h"
+#include "kernels/lowering.h"
 #include "kernels/program.h"
 #include "kernels/weight_cache.h"
 #include "runtime/memory_plan.h"
@@ -27,11 +29,13 @@ struct Plan {
 };
 
 // `graph` may have symbolic dimensions; the plan is for these input shapes. With `max_runs` above
-// one the first dimension of every input and output must be the batch's.
+// one the first dimension of every input and output must be the batch's. Outputs from `first_early`
+// on are early, which goes with one run only.
 absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const graph::Graph& graph,
                                                      std::span<const Shape> input_shapes,
                                                      kernels::WeightCache& weights,
-                                                     int64_t max_runs = 1);
+                                                     int64_t max_runs = 1,
+                                                     size_t first_early = kernels::kNoEarlyOutput);
 
 // A 64-byte aligned block that only grows.
 class Block {
@@ -47,6 +51,9 @@ class Block {
   size_t size_ = 0;
 };
 
+// Sees an early output, by its index, which is gone when it returns.
+using OutputVisitor = std::function<absl::Status(size_t output, const ConstTensorView& value)>;
+
 // A plan bound to memory: what one thread runs. Not thread-safe.
 class BoundPlan {
  public:
@@ -55,6 +62,8 @@ class BoundPlan {
 
   // The program `runs` times, over as many times its rows; at most the plan's max_runs.
   absl::Status Run(int64_t runs = 1);
+  // Once, with a visit to every early output. An error of the visitor ends the run.
+  absl::Status RunVisiting(const OutputVisitor& visit);
 
   const Plan& plan() const { return *plan_; }
   // The rows of the first `runs` runs.
@@ -89,7 +98,9 @@ class PlanRunner {
   absl::Status Load(std::span<const Tensor> inputs);
   // Load() and run. The outputs lie in the runner's memory until the next run.
   absl::StatusOr<std::vector<ConstTensorView>> RunInPlace(std::span<const Tensor> inputs);
-  // The same with a copy of the outputs.
+  // Load() and BoundPlan::RunVisiting().
+  absl::Status RunVisiting(std::span<const Tensor> inputs, const OutputVisitor& visit);
+  // RunInPlace() with a copy of the outputs.
   absl::StatusOr<std::vector<Tensor>> Run(std::span<const Tensor> inputs);
   BoundPlan& bound() { return *bound_; }
 

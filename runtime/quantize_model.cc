@@ -32,6 +32,7 @@ using quant::Precision;
 // Enough to compare layers, and to compare ways to choose ranges.
 constexpr size_t kLayerSamples = 4;
 constexpr size_t kRangeSamples = 32;
+constexpr size_t kBiasSamples = 16;  // for means
 
 class ModelQuantizer {
  public:
@@ -49,8 +50,11 @@ class ModelQuantizer {
     OCTET_ASSIGN_OR_RETURN(report_.recipe, ChooseRecipe(graph_, example_shapes_, options_.recipe));
     OCTET_RETURN_IF_ERROR(FindLayers());
     SplitSamples();
-    OCTET_RETURN_IF_ERROR(QuantizeWeights());
+    OCTET_ASSIGN_OR_RETURN(const int64_t hessian_bytes,
+                           BytesForHessians(options_, graph_, data_, validation_));
+    weights_.CalibrateWith(calibrating_, float_weights_, hessian_bytes);
     if (data_.Calibrates()) OCTET_RETURN_IF_ERROR(Calibrate());
+    OCTET_RETURN_IF_ERROR(weights_.Quantize(ByNode(WantedWeights())));
     report_.mode = std::string(Name(PrecisionOf(options_.mode, !has_ranges_)));
     OCTET_RETURN_IF_ERROR(options_.decided ? TakeDecisions(*options_.decided) : Decide());
     for (size_t i = 0; i < layers_.size(); ++i) {
@@ -88,16 +92,17 @@ class ModelQuantizer {
     return absl::OkStatus();
   }
 
-  absl::Status QuantizeWeights() {
-    OCTET_ASSIGN_OR_RETURN(const int64_t hessian_bytes,
-                           BytesForHessians(options_, graph_, data_, validation_));
-    weights_.CalibrateWith(calibrating_, float_weights_, hessian_bytes);
-    std::vector<Precision> wanted = options_.decided ? options_.decided->precisions : Precisions();
-    if (!options_.decided && AnyInt8(wanted)) {
+  // What weights are to be there from the beginning.
+  std::vector<Precision> WantedWeights() const {
+    std::vector<Precision> wanted = Precisions();
+    if (options_.decided) {
+      // Another number of layers is found out later.
+      if (options_.decided->precisions.size() == wanted.size()) return options_.decided->precisions;
+    } else if (AnyInt8(wanted)) {
       // Of layers that stay in float32 too, for the report to say what 8 bits would be.
       std::replace(wanted.begin(), wanted.end(), Precision::kFloat32, Precision::kInt8);
     }
-    return wanted.size() == layers_.size() ? weights_.Quantize(ByNode(wanted)) : absl::OkStatus();
+    return wanted;
   }
 
   void SplitSamples() {
@@ -177,10 +182,9 @@ class ModelQuantizer {
       OCTET_ASSIGN_OR_RETURN(quantizers,
                              ranges_.Quantizers(selection, report_.activation_algorithm));
     }
-    const Samples all(calibrating_);
     OCTET_ASSIGN_OR_RETURN(
         biases_, CorrectBiases(graph_, selection, quantizers, weights_.For(selection.layers),
-                               all.first(std::min(kRangeSamples, all.size())), Floats()));
+                               EvenlySpaced(calibrating_, kBiasSamples), Floats()));
     report_.bias_correction = true;
     return absl::OkStatus();
   }
@@ -295,7 +299,14 @@ class ModelQuantizer {
     if (!has_ranges_) return absl::OkStatus();
     Progress("calibrate", absl::StrCat(report_.calibration_samples, " samples"));
     if (data_.statistics) return ranges_.Take(graph_, widest, *data_.statistics);
-    return ranges_.Observe(graph_, widest, calibrating_, Floats());
+    std::optional<HessianCollector> layers = weights_.WantedHessians(ByNode(WantedWeights()));
+    Watch also;
+    if (layers) {
+      also.values = layers->values();
+      also.visit = [&](size_t i, const ConstTensorView& value) { return layers->Add(i, value); };
+    }
+    OCTET_RETURN_IF_ERROR(ranges_.Observe(graph_, widest, calibrating_, Floats(), also));
+    return layers ? weights_.TakeHessians(*std::move(layers)) : absl::OkStatus();
   }
 
   std::vector<Precision> Precisions() const {

@@ -214,6 +214,7 @@ absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
     OCTET_ASSIGN_OR_RETURN(const std::vector<float> factors,
                            ChooseFactors(graph, group, statistics[i].channels, alpha));
     OCTET_ASSIGN_OR_RETURN(const bool folded, Smooth(graph, group, factors));
+    graph.RemoveDeadNodes();  // of the weights as they were nothing is to stay in memory
     report.folded += folded ? 1 : 0;
     ++report.activations;
     report.smoothed.push_back({group.activation, factors});
@@ -222,7 +223,6 @@ absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
     for (size_t c = 0; c < magnitudes.size(); ++c) magnitudes[c] /= factors[c];
     report.worst_ratio_after = std::max(report.worst_ratio_after, LargestOverMean(magnitudes));
   }
-  graph.RemoveDeadNodes();
   OCTET_RETURN_IF_ERROR(graph.Verify());
   return report;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -79,7 +80,19 @@ absl::StatusOr<Program> Lowerer::Run() {
     OCTET_RETURN_IF_ERROR(OutputsEarly(input.value));
   }
   OCTET_ASSIGN_OR_RETURN(const std::vector<graph::NodeId> order, LoweringOrder(graph_));
-  for (const graph::NodeId id : order) OCTET_RETURN_IF_ERROR(LowerNode(id));
+  absl::flat_hash_map<graph::NodeId, AttentionPattern> patterns;  // by their last node
+  absl::flat_hash_set<graph::NodeId> absorbed;
+  for (AttentionPattern& pattern : FindAttention(graph_)) {
+    absorbed.insert(pattern.absorbed.begin(), pattern.absorbed.end());
+    const graph::NodeId product = pattern.product;
+    patterns.emplace(product, std::move(pattern));
+  }
+  for (const graph::NodeId id : order) {
+    if (absorbed.contains(id)) continue;
+    const auto pattern = patterns.find(id);
+    OCTET_RETURN_IF_ERROR(pattern == patterns.end() ? LowerNode(id)
+                                                    : LowerPattern(pattern->second));
+  }
   OCTET_RETURN_IF_ERROR(Outputs());
   for (const Step& step : program_.steps) {
     program_.scratch_bytes = std::max(program_.scratch_bytes, step.kernel->scratch_bytes());
@@ -106,6 +119,24 @@ absl::Status Lowerer::LowerNode(graph::NodeId id) {
     if (output != graph::kNoValue) OCTET_RETURN_IF_ERROR(OutputsEarly(output));
   }
   return absl::OkStatus();
+}
+
+absl::Status Lowerer::LowerPattern(const AttentionPattern& pattern) {
+  const graph::Node& node = pattern.node;
+  current_ = &node;
+  bool lowered = false;
+  OCTET_RETURN_IF_ERROR(
+      CatchDnnl(absl::StrCat("node ", node.name, " (attention)"), [&]() -> absl::Status {
+        LoweringContext lowering(*this, node);
+        OCTET_ASSIGN_OR_RETURN(lowered, LowerAttention(lowering, pattern));
+        return absl::OkStatus();
+      }));
+  if (!lowered) {
+    for (const graph::NodeId id : pattern.absorbed) OCTET_RETURN_IF_ERROR(LowerNode(id));
+    return LowerNode(pattern.product);
+  }
+  for (const graph::ValueId input : node.inputs) --readers_left_[static_cast<size_t>(input)];
+  return OutputsEarly(node.outputs[0]);
 }
 
 absl::Status Lowerer::OutputsEarly(graph::ValueId id) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/attention.h"
 #include "kernels/lowering.h"
 
 namespace octet::kernels {
@@ -27,6 +28,7 @@ class Lowerer {
   };
 
   absl::Status LowerNode(graph::NodeId id);
+  absl::Status LowerPattern(const AttentionPattern& pattern);
   absl::Status LowerByReference(const graph::Node& node);
   absl::Status Outputs();
   // Gives the value to those of the graph's outputs that are early.

@@ -17,8 +17,12 @@ bool LowerIsBetter(const AccuracyTarget& target) {
   return target.is_drop || target.metric == AccuracyMetric::kRelativeError;
 }
 
+bool NeedsLabels(AccuracyMetric metric) {
+  return metric == AccuracyMetric::kTop1 || metric == AccuracyMetric::kF1;
+}
+
 bool IsShare(AccuracyMetric metric) {
-  return metric == AccuracyMetric::kAgreement || metric == AccuracyMetric::kTop1;
+  return metric == AccuracyMetric::kAgreement || NeedsLabels(metric);
 }
 
 std::string WithUnit(const AccuracyTarget& target, double value) {
@@ -47,6 +51,7 @@ AccuracyTarget DefaultTarget(AccuracyMetric metric) {
     case AccuracyMetric::kAgreement:
       return {metric, 0.97};
     case AccuracyMetric::kTop1:
+    case AccuracyMetric::kF1:
       break;
   }
   return {metric, 0.01, true};
@@ -81,9 +86,11 @@ absl::string_view Name(AccuracyVerdict verdict) {
 std::optional<double> Measured(const AccuracyTarget& target, const AccuracyValues& values) {
   const std::optional<double> value = values.Get(target.metric);
   if (!value || !target.is_drop) return value;
+  const bool f1 = target.metric == AccuracyMetric::kF1;
+  const double before = f1 ? values.f1_float32 : static_cast<double>(values.right_float32);
   // Nothing can be lost of nothing; and no claim be made.
-  if (values.right_float32 == 0) return std::nullopt;
-  return 1 - static_cast<double>(values.right) / static_cast<double>(values.right_float32);
+  if (before == 0) return std::nullopt;
+  return 1 - (f1 ? values.f1 : static_cast<double>(values.right)) / before;
 }
 
 bool Holds(const AccuracyTarget& target, const AccuracyValues& values) {
@@ -101,16 +108,17 @@ bool Better(const AccuracyTarget& target, const AccuracyValues& a, const Accurac
 std::string WhyUnverified(const AccuracyTarget& target, const AccuracyValues& values) {
   if (values.samples == 0) return "there is no data that had no part in calibration";
   if (!Measured(target, values)) {
-    return target.metric == AccuracyMetric::kTop1 ? "top1 needs labels, one for each sample, and "
-                                                    "an output that decides between classes"
-                                                  : "the outputs do not decide between classes";
+    if (!NeedsLabels(target.metric)) return "the outputs do not decide between classes";
+    return absl::StrCat(Name(target.metric),
+                        " needs labels, one for each sample, an output that decides between "
+                        "classes, and right answers of float32");
   }
   if (!IsShare(target.metric)) {
     if (values.samples >= kFewestSamples) return "";
     return absl::StrCat("measured on ", values.samples, " samples, ", kFewestSamples,
                         " are needed");
   }
-  const size_t there = target.metric == AccuracyMetric::kTop1 ? values.labelled : values.decisions;
+  const size_t there = NeedsLabels(target.metric) ? values.labelled : values.decisions;
   const size_t needed = DecisionsNeeded(target);
   if (there >= needed) return "";
   return absl::StrCat("measured on ", there, " decisions, ", needed, " are needed");
@@ -134,7 +142,9 @@ std::string DescribeMeasured(const AccuracyTarget& target, const AccuracyValues&
   std::string text = absl::StrCat(Name(target.metric), target.is_drop ? " loss" : "");
   if (!value) return absl::StrCat(text, " not measured");
   absl::StrAppend(&text, " ", WithUnit(target, *value));
-  if (target.metric == AccuracyMetric::kTop1) {
+  if (target.metric == AccuracyMetric::kF1) {
+    absl::StrAppendFormat(&text, " (%.4f, float32 %.4f)", values.f1, values.f1_float32);
+  } else if (target.metric == AccuracyMetric::kTop1) {
     const auto share = [&](size_t right) {
       return static_cast<double>(right) / static_cast<double>(values.labelled);
     };

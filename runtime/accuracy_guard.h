@@ -15,12 +15,12 @@ struct AccuracyTarget {
   AccuracyMetric metric = AccuracyMetric::kSqnr;
   // The least that is good enough; of relative_error the most. dB for sqnr, else 0 to 1.
   double value = 20;
-  // Top1 only: `value` is the largest share of float32's right answers that may be lost.
+  // Top1 and F1 only: `value` is the largest share of what float32 has that may be lost.
   bool is_drop = false;
 };
 
 // What is asked where only a metric is named: sqnr 20 dB, cosine 0.99, relative_error 0.1,
-// agreement 0.97, top1 a loss of 0.01.
+// agreement 0.97, top1 and f1 a loss of 0.01.
 AccuracyTarget DefaultTarget(AccuracyMetric metric);
 
 // What to do when the target cannot be reached by giving single layers more precision.

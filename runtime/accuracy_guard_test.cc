@@ -57,6 +57,12 @@ TEST(Judge, ADropIsRelativeToFloat) {
   EXPECT_EQ(Judge({AccuracyMetric::kTop1, 0.101, true}, values), AccuracyVerdict::kMet);
   EXPECT_EQ(Judge({AccuracyMetric::kTop1, 0.099, true}, values), AccuracyVerdict::kBestEffort);
   EXPECT_EQ(Judge({AccuracyMetric::kTop1, 0.45}, values), AccuracyVerdict::kMet);
+  const AccuracyTarget f1{AccuracyMetric::kF1, 0.1, /*is_drop=*/true};
+  const AccuracyValues half{.samples = 100, .labelled = 100, .f1 = 0.4, .f1_float32 = 0.5};
+  EXPECT_NEAR(*Measured(f1, half), 0.2, 1e-9);
+  EXPECT_EQ(Judge(f1, half), AccuracyVerdict::kBestEffort);
+  EXPECT_EQ(Judge({AccuracyMetric::kF1, 0.39}, half), AccuracyVerdict::kMet);
+  EXPECT_EQ(Judge(f1, {.samples = 100, .labelled = 100}), AccuracyVerdict::kUnverified);
   // A network that is never right cannot lose.
   EXPECT_EQ(Judge(target, {.samples = 100, .labelled = 100}), AccuracyVerdict::kUnverified);
 }

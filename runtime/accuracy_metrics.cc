@@ -2,12 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 namespace octet::runtime {
 namespace {
 
 constexpr double kHighestSqnrDb = 99;
 constexpr float kMapThreshold = 0.5f;
+
+double Share(size_t part, size_t whole) {
+  return static_cast<double>(part) / static_cast<double>(whole);
+}
 
 // Inner products of two networks' outputs as they add up.
 struct Products {
@@ -65,6 +70,39 @@ std::vector<int64_t> Decisions(const Tensor& tensor, int axis) {
   return decisions;
 }
 
+// Labels and decisions, counted by class.
+class ClassCounts {
+ public:
+  void Add(int64_t label, int64_t decision) {
+    ++by_class_[label].labels;
+    ++by_class_[decision].decisions;
+    if (label == decision) ++by_class_[label].both;
+  }
+
+  // Of one class, or the mean over all that occur.
+  double F1(std::optional<int64_t> of_class) const {
+    double sum = 0;
+    size_t classes = 0;
+    for (const auto& [index, counts] : by_class_) {
+      if (of_class && index != *of_class) continue;
+      sum += 2 * Share(counts.both, counts.labels + counts.decisions);
+      ++classes;
+    }
+    return classes == 0 ? 0 : sum / static_cast<double>(classes);
+  }
+
+ private:
+  struct Counts {
+    size_t labels = 0, decisions = 0, both = 0;
+  };
+  std::map<int64_t, Counts> by_class_;  // ordered: sums must not depend on hashing
+};
+
+struct LabelledDecisions {
+  ClassCounts exact, approximate;
+  int64_t classes = 0;  // of the output
+};
+
 void CompareMaps(std::span<const float> x, std::span<const float> y, AccuracyValues& values) {
   for (size_t i = 0; i < x.size(); ++i) {
     const bool a = x[i] > kMapThreshold, b = y[i] > kMapThreshold;
@@ -74,7 +112,7 @@ void CompareMaps(std::span<const float> x, std::span<const float> y, AccuracyVal
 }
 
 void CompareDecisions(const Tensor& x, const Tensor& y, std::optional<int64_t> label,
-                      AccuracyValues& values) {
+                      LabelledDecisions& labelled, AccuracyValues& values) {
   const int axis = ClassAxis(x.shape());
   if (axis < 0) {
     if (x.shape().size() == 4) CompareMaps(x.As<float>(), y.As<float>(), values);
@@ -89,6 +127,9 @@ void CompareDecisions(const Tensor& x, const Tensor& y, std::optional<int64_t> l
   ++values.labelled;
   if (approximate[0] == *label) ++values.right;
   if (exact[0] == *label) ++values.right_float32;
+  labelled.classes = x.shape()[static_cast<size_t>(axis)];
+  labelled.exact.Add(*label, exact[0]);
+  labelled.approximate.Add(*label, approximate[0]);
 }
 
 // Noise power by signal power, the mean over the outputs: large numbers in one output (coordinates)
@@ -114,10 +155,6 @@ double SqnrDb(double noise_ratio) {
   return std::clamp(-10 * std::log10(noise_ratio), -kHighestSqnrDb, kHighestSqnrDb);
 }
 
-double Share(size_t part, size_t whole) {
-  return static_cast<double>(part) / static_cast<double>(whole);
-}
-
 }  // namespace
 
 absl::string_view Name(AccuracyMetric metric) {
@@ -131,9 +168,11 @@ absl::string_view Name(AccuracyMetric metric) {
     case AccuracyMetric::kAgreement:
       return "agreement";
     case AccuracyMetric::kTop1:
+      return "top1";
+    case AccuracyMetric::kF1:
       break;
   }
-  return "top1";
+  return "f1";
 }
 
 std::optional<double> AccuracyValues::Get(AccuracyMetric metric) const {
@@ -149,10 +188,11 @@ std::optional<double> AccuracyValues::Get(AccuracyMetric metric) const {
       if (decisions == 0) return std::nullopt;
       return Share(agreed, decisions);
     case AccuracyMetric::kTop1:
+    case AccuracyMetric::kF1:
       break;
   }
   if (labelled == 0) return std::nullopt;
-  return Share(right, labelled);
+  return metric == AccuracyMetric::kF1 ? f1 : Share(right, labelled);
 }
 
 AccuracyValues CompareOutputs(const std::vector<std::vector<Tensor>>& exact,
@@ -160,6 +200,7 @@ AccuracyValues CompareOutputs(const std::vector<std::vector<Tensor>>& exact,
                               std::span<const int64_t> labels) {
   AccuracyValues values{.samples = exact.size()};
   std::vector<Products> outputs;  // those in float
+  LabelledDecisions labelled;
   for (size_t s = 0; s < exact.size(); ++s) {
     Products sample;
     size_t floats = 0;
@@ -170,13 +211,18 @@ AccuracyValues CompareOutputs(const std::vector<std::vector<Tensor>>& exact,
       if (++floats > outputs.size()) outputs.emplace_back();
       outputs[floats - 1].Add(x.As<float>(), y.As<float>());
       if (floats > 1) continue;
-      CompareDecisions(x, y, labels.empty() ? std::nullopt : std::optional(labels[s]), values);
+      CompareDecisions(x, y, labels.empty() ? std::nullopt : std::optional(labels[s]), labelled,
+                       values);
     }
     values.cosine += sample.Cosine() / static_cast<double>(exact.size());
   }
   const double noise_ratio = NoiseRatio(outputs);
   values.sqnr_db = SqnrDb(noise_ratio);
   values.relative_error = std::sqrt(noise_ratio);
+  const std::optional<int64_t> positive =
+      labelled.classes == 2 ? std::optional<int64_t>(1) : std::nullopt;
+  values.f1 = labelled.approximate.F1(positive);
+  values.f1_float32 = labelled.exact.F1(positive);
   return values;
 }
 

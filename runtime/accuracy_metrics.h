@@ -18,6 +18,7 @@ enum class AccuracyMetric : uint8_t {
   kRelativeError,  // norm of the error by the norm of the output; so that it is 10^(-sqnr / 20)
   kAgreement,      // share of decisions that are those of the float32 network
   kTop1,           // share of samples whose decision is the label
+  kF1,             // of decisions as labels: of class 1 where there are two, else the classes' mean
 };
 absl::string_view Name(AccuracyMetric metric);  // as configured: "sqnr", "relative_error"
 
@@ -37,6 +38,9 @@ struct AccuracyValues {
   size_t labelled = 0;       // samples with a label and one decision
   size_t right = 0;          // of these, decided as labelled
   size_t right_float32 = 0;  // the same of the float32 network
+  // Harmonic mean of precision and recall: of class 1 where the output has two classes; else the
+  // mean over all that are a label or a decision (macro). 0 where precision and recall are.
+  double f1 = 0, f1_float32 = 0;
 
   // Nothing if the metric is not defined here.
   std::optional<double> Get(AccuracyMetric metric) const;

@@ -105,6 +105,40 @@ TEST(CompareOutputs, LabelsAreCountedForBothNetworks) {
   EXPECT_THAT(CompareOutputs(exact, other, {}).Get(AccuracyMetric::kTop1), Eq(std::nullopt));
 }
 
+// Decisions of one network over `classes` classes.
+Outputs Deciding(const std::vector<int64_t>& decisions, int64_t classes) {
+  Outputs outputs;
+  for (const int64_t decision : decisions) {
+    std::vector<float> scores(static_cast<size_t>(classes), 0);
+    scores[static_cast<size_t>(decision)] = 1;
+    outputs.push_back({Tensor::Of<float>({1, classes}, scores)});
+  }
+  return outputs;
+}
+
+// The figures are scikit-learn 1.9's f1_score(average="binary") and (average="macro").
+TEST(CompareOutputs, F1IsOfClassOneOrTheMeanOfClasses) {
+  const std::vector<int64_t> labels = {0, 1, 1, 0, 1, 0, 1, 0};
+  const Outputs exact = Deciding({0, 1, 1, 1, 0, 0, 1, 0}, 2);
+  const Outputs other = Deciding({0, 1, 0, 1, 0, 0, 1, 1}, 2);
+  const AccuracyValues two = CompareOutputs(exact, other, labels);
+  EXPECT_NEAR(two.f1_float32, 0.75, 1e-12);
+  EXPECT_THAT(two.Get(AccuracyMetric::kF1), Optional(DoubleNear(0.5, 1e-12)));
+  // Class 3 is never a label, class 2 never a decision: both count, with 0.
+  const AccuracyValues four = CompareOutputs(Deciding({0, 1, 2, 0}, 4), Deciding({0, 1, 3, 0}, 4),
+                                             std::vector<int64_t>{0, 1, 2, 1});
+  EXPECT_NEAR(four.f1_float32, 0.777777777777778, 1e-12);
+  EXPECT_NEAR(four.f1, 0.333333333333333, 1e-12);
+  EXPECT_THAT(CompareOutputs(exact, other, {}).Get(AccuracyMetric::kF1), Eq(std::nullopt));
+}
+
+TEST(CompareOutputs, F1OfAClassThatNobodyMeetsIsZero) {
+  const Outputs never = Deciding({0, 0}, 2);
+  const AccuracyValues values = CompareOutputs(never, never, std::vector<int64_t>{0, 0});
+  EXPECT_EQ(values.f1, 0);
+  EXPECT_EQ(values.right, 2u);
+}
+
 TEST(CompareOutputs, OtherTypesAreLeftOut) {
   const Outputs exact = {{Tensor::Of<int64_t>({1}, {1}), Tensor::Of<float>({1, 2}, {1, 2})}};
   const Outputs other = {{Tensor::Of<int64_t>({1}, {9}), Tensor::Of<float>({1, 2}, {1, 2})}};

@@ -14,6 +14,7 @@
 #include "graph/pipeline.h"
 #include "kernels/cpu.h"
 #include "kernels/operator.h"
+#include "runtime/attention_products.h"
 #include "runtime/check_kernels.h"
 #include "runtime/equalize_channels.h"
 #include "runtime/equalize_layers.h"
@@ -178,8 +179,9 @@ absl::StatusOr<Transformed> Transform(const CalibrationData& samples,
   return done;
 }
 
-void FillTransforms(const Transformed& done, QuantizeReport& report) {
+void FillTransforms(const Transformed& done, const graph::Graph& graph, QuantizeReport& report) {
   report.transforms = done.names;
+  if (HasBFloat16Attention(graph)) report.transforms.emplace_back("bfloat16_attention");
   for (LayerReport& layer : report.layers) {
     const auto& names = done.equalized;
     if (std::find(names.begin(), names.end(), layer.node) == names.end()) continue;
@@ -190,6 +192,7 @@ void FillTransforms(const Transformed& done, QuantizeReport& report) {
 // Quantizes, and again without the layers whose kernels turn out wrong, until all are right.
 absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationData& validation,
                               const LoadOptions& options, PreparedModel& model) {
+  const Clock::time_point start = Clock::now();
   OCTET_ASSIGN_OR_RETURN(const Transformed transformed,
                          Transform(samples, validation, options, model));
   const graph::Graph floats = std::move(model.graph);
@@ -198,7 +201,7 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationD
   quantization.progress = options.progress;
   absl::flat_hash_map<std::string, std::string> wrong;  // by layer: the warning
   int checked = 0;
-  double quantize_seconds = 0, check_seconds = 0;
+  double quantize_seconds = SecondsSince(start), check_seconds = 0;
   for (bool again = true; again;) {
     again = false;
     OCTET_ASSIGN_OR_RETURN(
@@ -233,7 +236,7 @@ absl::Status QuantizeAndCheck(const CalibrationData& samples, const CalibrationD
     std::string left_out = LeftOutWithoutSamples(report, quantization);
     if (!left_out.empty()) report.warnings.push_back(std::move(left_out));
   }
-  FillTransforms(transformed, report);
+  FillTransforms(transformed, model.graph, report);
   report.seconds = quantize_seconds;
   report.checked_layers = checked;
   report.self_check_seconds = check_seconds;

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "quant/rewrite.h"
 #include "runtime/activation_ranges.h"
+#include "runtime/attention_products.h"
 #include "runtime/collect_details.h"
 #include "runtime/correct_biases.h"
 #include "runtime/evaluate.h"
@@ -340,6 +341,7 @@ class ModelQuantizer {
                                           weights_.four_bits(), weights_.bfloat16()));
     ApplyBiases(biases_, selection, graph);
     MarkRowRanges(options_, selection.layers, graph);
+    MarkAttention(options_, graph);
     return graph;
   }
 

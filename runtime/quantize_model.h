@@ -104,6 +104,10 @@ struct QuantizeOptions {
   // measured to bring the outputs nearer to float32.
   enum class BiasCorrection : uint8_t { kAuto, kOn, kOff };
   BiasCorrection bias_correction = BiasCorrection::kAuto;
+  // Products of activations with activations around a Softmax: automatic is bfloat16 where the
+  // processor multiplies it.
+  enum class AttentionProducts : uint8_t { kAuto, kBFloat16, kFloat32 };
+  AttentionProducts attention = AttentionProducts::kAuto;
   // The samples are no data: what is measured on them proves nothing.
   bool estimated = false;
   // What an earlier run on the same graph and data decided: nothing is tried or measured.

@@ -43,7 +43,8 @@ void Fields(Archive& archive, QuantizeReport::Attempt& attempt) {
 template <typename Archive>
 void Fields(Archive& archive, AccuracyValues& values) {
   archive(values.samples, values.sqnr_db, values.cosine, values.relative_error, values.decisions,
-          values.agreed, values.labelled, values.right, values.right_float32);
+          values.agreed, values.labelled, values.right, values.right_float32, values.f1,
+          values.f1_float32);
 }
 
 template <typename Archive>

@@ -130,12 +130,13 @@ void WriteAccuracy(const AccuracyReport& report, JsonWriter& json) {
   }
   for (const AccuracyMetric metric :
        {AccuracyMetric::kSqnr, AccuracyMetric::kCosine, AccuracyMetric::kRelativeError,
-        AccuracyMetric::kAgreement, AccuracyMetric::kTop1}) {
+        AccuracyMetric::kAgreement, AccuracyMetric::kTop1, AccuracyMetric::kF1}) {
     if (const auto value = values.Get(metric)) json.Set(Name(metric), *value);
   }
   if (values.labelled > 0) {
     json.Set("top1_float32",
              static_cast<double>(values.right_float32) / static_cast<double>(values.labelled));
+    json.Set("f1_float32", values.f1_float32);
   }
   json.BeginObject("search");
   json.Set("measurements", report.attempts);

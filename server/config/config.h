@@ -131,7 +131,7 @@ struct CalibrationConfig {
   bool allow_unsafe = false;
 };
 
-enum class AccuracyMetricName : uint8_t { kSqnr, kCosine, kRelativeError, kAgreement, kTop1 };
+enum class AccuracyMetricName : uint8_t { kSqnr, kCosine, kRelativeError, kAgreement, kTop1, kF1 };
 enum class AccuracyOnFail : uint8_t { kMixed, kFloat, kWarn, kError };
 
 // A number, or the share of float32's right answers that may be lost; neither: the metric's own.
@@ -182,11 +182,14 @@ struct SmoothQuantConfig {
   double alpha = 0;  // up to 1; 0: chosen for each activation
 };
 
+enum class AttentionMatmul : uint8_t { kAuto, kBFloat16, kFloat };
+
 struct TransformsConfig {
   SmoothQuantConfig smooth_quant;
   bool fold_batchnorm = true;
   Switch cross_layer_equalization = Switch::kAuto;
   Switch bias_correction = Switch::kAuto;
+  AttentionMatmul attention_matmul = AttentionMatmul::kAuto;
 };
 
 enum class LayerGranularity : uint8_t { kPerChannel, kPerTensor };

@@ -214,7 +214,7 @@ TEST(ParseConfig, AccuracyTargetsFitTheirMetric) {
   EXPECT_EQ(ErrorOf(accuracy("metric: agreement, target: 20")),
             where + "target must be from 0 to 1 for this metric");
   EXPECT_EQ(ErrorOf(accuracy("target: {max_drop: 0.1}")),
-            where + "target {max_drop: ...} is for metric top1");
+            where + "target {max_drop: ...} is for metrics top1 and f1");
   EXPECT_EQ(ErrorOf(accuracy("metric: top1")),
             where + "metric top1 needs labels: set validation to data that has them");
 }
@@ -345,9 +345,12 @@ TEST(ParseConfig, SectionsAndListsMustBeThat) {
 TEST(ParseConfig, WhatIsPlannedIsRefusedAsSuch) {
   EXPECT_EQ(ErrorOf("quantization:\n  calibration: {preprocessing: {}}\n"),
             "f.yaml:line 2: quantization.calibration.preprocessing: not supported in this version");
-  EXPECT_EQ(ErrorOf("models:\n- name: a\n  quantization: {transforms: {attention_matmul: auto}}\n"),
-            "f.yaml:line 3: models[0].quantization.transforms.attention_matmul: not supported in "
-            "this version");
+  EXPECT_EQ(ErrorOf("models:\n- name: a\n  quantization: {calibration: {batch: 8}}\n"),
+            "f.yaml:line 3: models[0].quantization.calibration.batch: not supported in this "
+            "version");
+  EXPECT_EQ(ErrorOf("quantization: {transforms: {attention_matmul: int8}}\n"),
+            "f.yaml:line 1: quantization.transforms.attention_matmul: 'int8' is not supported in "
+            "this version; must be one of auto, bf16, float");
   EXPECT_EQ(ErrorOf("quantization: {weights: {expand: float}}\n"),
             "f.yaml:line 1: quantization.weights.expand: 'float' is not supported in this version; "
             "must be one of load, run");

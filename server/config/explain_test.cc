@@ -60,7 +60,7 @@ TEST(ConfigReference, HasEverySectionWithItsDefaults) {
   EXPECT_THAT(text, HasSubstr("| `grpc_port` | an integer from 0 to 65535 | `8001` | Port of"));
   EXPECT_THAT(text, HasSubstr("| `match` | a glob on node names such as /head/*, or op:Conv, "));
   EXPECT_THAT(text, HasSubstr("| `batching` | a section | the top level's |"));
-  EXPECT_THAT(text, HasSubstr("- `quantization.transforms.attention_matmul`\n"));
+  EXPECT_THAT(text, HasSubstr("- `quantization.calibration.batch`\n"));
   EXPECT_THAT(text, Not(HasSubstr("models[].batching")));
 }
 

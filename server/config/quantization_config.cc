@@ -73,14 +73,16 @@ const Fields<AccuracyConfig>& AccuracyFields() {
                                         {"cosine", AccuracyMetricName::kCosine},
                                         {"relative_error", AccuracyMetricName::kRelativeError},
                                         {"agreement", AccuracyMetricName::kAgreement},
-                                        {"top1", AccuracyMetricName::kTop1}}),
+                                        {"top1", AccuracyMetricName::kTop1},
+                                        {"f1", AccuracyMetricName::kF1}}),
             "What is measured: signal to quantization noise of the outputs in dB; mean cosine with "
             "the outputs of float32; norm of the error by that of the outputs; share of decisions "
-            "(largest output) that are float32's; share that is the label."),
+            "(largest output) that are float32's; share that is the label; F1 of the decisions, of "
+            "class 1 where there are two, else the mean over the classes."),
       Value("target", &AccuracyConfig::target, AccuracyTargetForm(),
-            "The least that is good enough, of relative_error the most; for top1 also the share of "
-            "float32's right answers that may be lost. auto: sqnr 20, cosine 0.99, relative_error "
-            "0.1, agreement 0.97, top1 {max_drop: 0.01}."),
+            "The least that is good enough, of relative_error the most; for top1 and f1 also the "
+            "share of what float32 has that may be lost. auto: sqnr 20, cosine 0.99, "
+            "relative_error 0.1, agreement 0.97, top1 and f1 {max_drop: 0.01}."),
       Value("validation", &AccuracyConfig::validation, Path("the path of a file or folder"),
             "What to measure on, in the form of calibration data; .npz files may have an array "
             "`labels`. None is a quarter of the calibration samples, which then does not "
@@ -178,11 +180,15 @@ const Fields<CacheConfig>& CacheFields() {
 
 std::string CheckAccuracy(const AccuracyConfig& accuracy) {
   const bool top1 = accuracy.metric == AccuracyMetricName::kTop1;
+  const bool labels = top1 || accuracy.metric == AccuracyMetricName::kF1;
   const bool decibels = accuracy.metric == AccuracyMetricName::kSqnr;
-  if (top1 && accuracy.validation.empty()) {
-    return "metric top1 needs labels: set validation to data that has them";
+  if (labels && accuracy.validation.empty()) {
+    return absl::StrCat("metric ", top1 ? "top1" : "f1",
+                        " needs labels: set validation to data that has them");
   }
-  if (accuracy.target.max_drop && !top1) return "target {max_drop: ...} is for metric top1";
+  if (accuracy.target.max_drop && !labels) {
+    return "target {max_drop: ...} is for metrics top1 and f1";
+  }
   if (accuracy.target.value.value_or(0) > 1 && !decibels) {
     return "target must be from 0 to 1 for this metric";
   }

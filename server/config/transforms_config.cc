@@ -37,6 +37,13 @@ const Fields<TransformsConfig>& TransformsFields() {
       Value("bias_correction", &TransformsConfig::bias_correction, AutoOnOff(),
             "Takes the mean error of every layer out of its bias; auto keeps that where the "
             "outputs are measured to come nearer to float32."),
+      Value("attention_matmul", &TransformsConfig::attention_matmul,
+            Choice<AttentionMatmul>({{"auto", AttentionMatmul::kAuto},
+                                     {"bf16", AttentionMatmul::kBFloat16},
+                                     {"float", AttentionMatmul::kFloat}}),
+            "What attention multiplies queries with keys, and their softmax with values, in; sums "
+            "are float32. auto and bf16 are bfloat16 on CPUs that multiply it (AVX512-BF16, AMX), "
+            "else float. With mode fp32 it is float."),
   };
   return *kFields;
 }

@@ -34,10 +34,9 @@ bool Listed(absl::string_view setting) {
 
 const std::vector<std::string>& UnsupportedSettings() {
   static const auto* const kSettings = new std::vector<std::string>{
-      "quantization.weights.expand: float",        "quantization.transforms.attention_matmul",
+      "quantization.weights.expand: float",        "quantization.transforms.attention_matmul: int8",
       "quantization.calibration.source: bn_stats", "quantization.calibration.batch",
-      "quantization.calibration.preprocessing",    "quantization.accuracy.metric: f1",
-      "quantization.accuracy.metric: custom:*",
+      "quantization.calibration.preprocessing",    "quantization.accuracy.metric: custom:*",
   };
   return *kSettings;
 }

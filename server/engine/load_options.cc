@@ -36,6 +36,9 @@ runtime::AccuracyTarget ToTarget(const AccuracyConfig& config) {
       break;
     case AccuracyMetricName::kTop1:
       break;
+    case AccuracyMetricName::kF1:
+      metric = Metric::kF1;
+      break;
   }
   if (config.target.max_drop) return {metric, *config.target.max_drop, /*is_drop=*/true};
   if (config.target.value) return {metric, *config.target.value};
@@ -209,6 +212,11 @@ void SetTransforms(const TransformsConfig& transforms, runtime::QuantizeOptions&
   options.smoothing = FromSwitch<Options::Smoothing>(transforms.smooth_quant.enabled);
   options.equalization = FromSwitch<Options::Equalization>(transforms.cross_layer_equalization);
   options.bias_correction = FromSwitch<Options::BiasCorrection>(transforms.bias_correction);
+  using Products = Options::AttentionProducts;
+  options.attention = transforms.attention_matmul == AttentionMatmul::kFloat ? Products::kFloat32
+                      : transforms.attention_matmul == AttentionMatmul::kBFloat16
+                          ? Products::kBFloat16
+                          : Products::kAuto;
   if (transforms.smooth_quant.alpha > 0) options.smoothing_alpha = transforms.smooth_quant.alpha;
 }
 

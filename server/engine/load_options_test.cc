@@ -26,6 +26,30 @@ TEST(ToLoadOptions, Equalization) {
   EXPECT_EQ(wanted("off"), Equalization::kOff);
 }
 
+TEST(ToLoadOptions, AttentionProducts) {
+  using Products = runtime::QuantizeOptions::AttentionProducts;
+  const auto wanted = [](const std::string& value) {
+    return Options(absl::StrCat("transforms: {attention_matmul: ", value, "}"))
+        .quantization.attention;
+  };
+  EXPECT_EQ(Options("").quantization.attention, Products::kAuto);
+  EXPECT_EQ(wanted("auto"), Products::kAuto);
+  EXPECT_EQ(wanted("bf16"), Products::kBFloat16);
+  EXPECT_EQ(wanted("float"), Products::kFloat32);
+}
+
+TEST(ToLoadOptions, F1TakesLosses) {
+  const runtime::AccuracyTarget by_itself =
+      Options("accuracy: {metric: f1, validation: x.npz}").quantization.accuracy;
+  EXPECT_EQ(by_itself.metric, runtime::AccuracyMetric::kF1);
+  EXPECT_TRUE(by_itself.is_drop);
+  EXPECT_EQ(by_itself.value, 0.01);
+  const runtime::AccuracyTarget least =
+      Options("accuracy: {metric: f1, target: 0.8, validation: x.npz}").quantization.accuracy;
+  EXPECT_FALSE(least.is_drop);
+  EXPECT_EQ(least.value, 0.8);
+}
+
 TEST(ToLoadOptions, SchemeAndGranularityOfActivations) {
   runtime::QuantizeOptions options = Options("").quantization;
   EXPECT_FALSE(options.symmetric_activations);

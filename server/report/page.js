@@ -79,6 +79,7 @@ function drawHeadline() {
       [isNumber(summary.cosine) && `cosine ${summary.cosine.toFixed(4)}`,
         isNumber(summary.agreement) && `agreement ${percent(summary.agreement)}`,
         isNumber(accuracy.top1) && `top-1 ${percent(accuracy.top1)} (float32 ${percent(accuracy.top1_float32)})`,
+        isNumber(accuracy.f1) && `F1 ${percent(accuracy.f1)} (float32 ${percent(accuracy.f1_float32)})`,
       ].filter(Boolean).join(", ") || accuracy.note),
     card("Verdict",
       make("span", { class: `badge ${accuracy.verdict}` }, accuracy.verdict.replace("_", " ")),

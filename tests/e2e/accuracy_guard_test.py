@@ -67,6 +67,32 @@ def test_labelled_accuracy_is_held(tmp_path, repository, validation):
         assert server.metric("octet_model_accuracy_target", metric="top1_loss") == 0.005
 
 
+def macro_f1(labels: np.ndarray, decisions: np.ndarray) -> float:
+    counts = np.zeros((10, 10))
+    np.add.at(counts, (labels, decisions), 1)
+    right = np.diag(counts)
+    precision, recall = right / counts.sum(axis=0), right / counts.sum(axis=1)
+    return float(np.mean(2 * precision * recall / (precision + recall)))
+
+
+def test_f1_is_what_the_served_answers_have(tmp_path, repository, digits, validation):
+    accuracy = f"metric: f1, validation: {validation}"
+    report = tmp_path / "reports"
+    with serve(tmp_path, yaml_of(repository, accuracy, f", report: {{path: {report}}}")) as server:
+        assert verdict(server, "met") == 1
+        loss = server.metric("octet_model_accuracy", metric="f1_loss")
+        assert server.metric("octet_model_accuracy_target", metric="f1_loss") == 0.01
+        client = server.client()
+        logits = np.concatenate([
+            client.infer("digits", digits_input(part)).as_numpy("logits")
+            for part in np.array_split(digits[0], len(digits[0]) // 30)])  # fmt: skip
+    (found,) = report.rglob("report.json")
+    measured = json.loads(found.read_text())["accuracy"]
+    assert measured["f1"] == pytest.approx(macro_f1(digits[1], logits.argmax(axis=1)), abs=1e-9)
+    assert loss == pytest.approx(1 - measured["f1"] / measured["f1_float32"], abs=1e-9)
+    assert measured["f1"] != measured["top1"]
+
+
 def test_an_impossible_target_refuses_the_model(tmp_path, repository):
     yaml = yaml_of(repository, "target: 90, on_fail: error")
     with serve(tmp_path, yaml, ready=False) as server:

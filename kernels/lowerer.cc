@@ -346,6 +346,12 @@ absl::StatusOr<Program> LowerGraph(const graph::Graph& graph, WeightCache& weigh
   return Lowerer(graph, weights, first_early).Run();
 }
 
+void ForgetKernels() {
+  const int capacity = dnnl::get_primitive_cache_capacity();
+  dnnl::set_primitive_cache_capacity(0);
+  dnnl::set_primitive_cache_capacity(capacity);
+}
+
 std::optional<dnnl::memory::desc> PlainDesc(const graph::TensorType& type) {
   dnnl::memory::data_type data_type;
   switch (type.dtype) {

@@ -33,6 +33,10 @@ constexpr size_t kNoEarlyOutput = SIZE_MAX;
 absl::StatusOr<Program> LowerGraph(const graph::Graph& graph, WeightCache& weights,
                                    size_t first_early = kNoEarlyOutput);
 
+// oneDNN keeps the kernels it has made, also those whose programs are gone. Forgets them; those in
+// use live on with their programs.
+void ForgetKernels();
+
 // oneDNN's dense row-major descriptor; none for element types, ranks and sizes it has not got.
 std::optional<dnnl::memory::desc> PlainDesc(const graph::TensorType& type);
 

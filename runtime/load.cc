@@ -181,6 +181,9 @@ absl::StatusOr<Transformed> Transform(const CalibrationData& samples,
 
 void FillTransforms(const Transformed& done, const graph::Graph& graph, QuantizeReport& report) {
   report.transforms = done.names;
+  if (const size_t lookups = graph.NodesOfType("octet.Embedding").size(); lookups > 0) {
+    report.transforms.push_back(absl::StrCat("int8_embeddings(", lookups, ")"));
+  }
   if (HasBFloat16Attention(graph)) report.transforms.emplace_back("bfloat16_attention");
   for (LayerReport& layer : report.layers) {
     const auto& names = done.equalized;
@@ -330,6 +333,7 @@ absl::StatusOr<std::shared_ptr<const CompiledModel>> LoadModel(const std::string
                                                                const LoadOptions& options) {
   const Clock::time_point start = Clock::now();
   OCTET_ASSIGN_OR_RETURN(PreparedModel model, PrepareModel(path, options));
+  if (model.quantization) kernels::ForgetKernels();  // of runs that calibrated and measured
   ServedModelParts parts{.inputs = std::move(model.inputs),
                          .outputs = std::move(model.outputs),
                          .batchable = model.batchable,

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "quant/embeddings.h"
 #include "quant/rewrite.h"
 #include "runtime/activation_ranges.h"
 #include "runtime/attention_products.h"
@@ -342,6 +343,10 @@ class ModelQuantizer {
     ApplyBiases(biases_, selection, graph);
     MarkRowRanges(options_, selection.layers, graph);
     MarkAttention(options_, graph);
+    if (options_.embeddings && AnyInt8(precisions)) {
+      OCTET_RETURN_IF_ERROR(
+          quant::QuantizeEmbeddings(options_.zero_non_finite, embeddings_, graph).status());
+    }
     return graph;
   }
 
@@ -366,6 +371,7 @@ class ModelQuantizer {
   std::vector<NodeId> layers_;
   std::vector<const LayerRule*> rules_;  // of the layers; null: none
   LayerWeights weights_{graph_, options_};
+  quant::EmbeddingsById embeddings_;
   BiasCorrections biases_;
   bool has_ranges_ = false;  // from samples, for some value
   ActivationRanges ranges_{options_};

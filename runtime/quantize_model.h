@@ -71,6 +71,7 @@ struct QuantizeOptions {
   enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
   WeightRange weight_range = WeightRange::kAuto;
   quant::EstimatorOptions estimation;  // parameters of the algorithms
+  bool embeddings = true;              // tables that rows are looked up in become int8, too
   bool zero_non_finite = false;        // in weights and samples: taken as 0, not refused
   // What the user decides for single layers: the first rule that matches wins.
   std::vector<LayerRule> layers;

@@ -52,6 +52,7 @@ enum class WeightScheme : uint8_t { kAuto, kSymmetric, kAsymmetric };
 enum class ErrorCompensation : uint8_t { kAuto, kNone, kGptq };
 enum class WeightWeighting : uint8_t { kAuto, kNone, kActivation };
 enum class WeightExpansion : uint8_t { kLoad, kRun };
+enum class EmbeddingPrecision : uint8_t { kInt8, kFloat };
 enum class WeightRange : uint8_t { kAuto, kFull, kReduced };
 enum class ActivationTiming : uint8_t { kAuto, kStatic, kDynamic };
 enum class ActivationScheme : uint8_t { kAuto, kSymmetric, kAsymmetric };
@@ -82,6 +83,7 @@ struct WeightQuantizationConfig {
   std::string codebook = "none";  // or an algorithm
   ErrorCompensation error_compensation = ErrorCompensation::kAuto;
   WeightExpansion expand = WeightExpansion::kLoad;
+  EmbeddingPrecision embeddings = EmbeddingPrecision::kInt8;
 };
 
 struct ActivationQuantizationConfig {

@@ -153,6 +153,12 @@ const Fields<WeightQuantizationConfig>& WeightQuantizationFields() {
           "When 4-bit weights become the 8-bit ones that kernels compute with: once, or each time "
           "a matrix product reads them, which halves memory and costs time; convolutions expand "
           "when loaded."),
+      Value(
+          "embeddings", &W::embeddings,
+          Choice<EmbeddingPrecision>(
+              {{"int8", EmbeddingPrecision::kInt8}, {"float", EmbeddingPrecision::kFloat}}),
+          "What tables that rows are looked up in (Gather, 64 KiB or more) are kept as with modes "
+          "int8 and int4: 8-bit integers with a scale for each row, or float32."),
   };
   return *kFields;
 }

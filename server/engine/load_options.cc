@@ -168,6 +168,7 @@ void SetWeights(const QuantizationConfig& config, runtime::QuantizeOptions& opti
     four_bits.group = 0;
   }
   four_bits.expand_at_run = weights.expand == WeightExpansion::kRun;
+  options.embeddings = weights.embeddings == EmbeddingPrecision::kInt8;
 }
 
 // An option with kOn, kOff and kAuto.

@@ -38,6 +38,12 @@ TEST(ToLoadOptions, AttentionProducts) {
   EXPECT_EQ(wanted("float"), Products::kFloat32);
 }
 
+TEST(ToLoadOptions, Embeddings) {
+  EXPECT_TRUE(Options("").quantization.embeddings);
+  EXPECT_TRUE(Options("weights: {embeddings: int8}").quantization.embeddings);
+  EXPECT_FALSE(Options("weights: {embeddings: float}").quantization.embeddings);
+}
+
 TEST(ToLoadOptions, F1TakesLosses) {
   const runtime::AccuracyTarget by_itself =
       Options("accuracy: {metric: f1, validation: x.npz}").quantization.accuracy;

@@ -31,6 +31,7 @@ DOORS = {
     r"spdlog/|CLI/": ["server/"],
     r"openssl/": ["base/", "server/grpc/"],
     r"hwy/": ["kernels/", "quant/"],
+    r"jpeglib\.h|jerror\.h|png\.h": ["runtime/images/"],
 }
 
 # What must not be written, why, and where it may be all the same.

@@ -134,8 +134,8 @@ class Reader {
   SampleSet ToSamples(std::vector<Tensor> arrays) const {
     const int64_t rows = RowsInSample();
     SampleSet set{.size = static_cast<size_t>(arrays[0].shape()[0] / rows)};
-    set.sample =
-        [arrays = std::move(arrays), rows](size_t index) -> absl::StatusOr<std::vector<Tensor>> {
+    set.sample = [arrays = std::move(arrays),
+                  rows](size_t index) -> absl::StatusOr<std::vector<Tensor>> {
       std::vector<Tensor> sample;
       for (const Tensor& array : arrays) {
         OCTET_ASSIGN_OR_RETURN(Tensor part, Rows(array, static_cast<int64_t>(index) * rows, rows));
@@ -190,10 +190,10 @@ class Reader {
     if (names.empty()) return absl::OkStatus();
     if (!preprocessing_.has_value()) {
       if (!sets_.empty()) return absl::OkStatus();
-      return absl::InvalidArgumentError(absl::StrCat(
-          folder.string(), ": there are images (", names.front(),
-          "), and nothing says how pixels become the model's input: set "
-          "quantization.calibration.preprocessing, with mean and std as in training"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder.string(), ": there are images (", names.front(),
+                       "), and nothing says how pixels become the model's input: set "
+                       "quantization.calibration.preprocessing, with mean and std as in training"));
     }
     absl::StatusOr<ImageInput> input = ImageInput::For(inputs_, batchable_, *preprocessing_);
     if (!input.ok()) return Annotate(input.status(), folder.string());

@@ -36,9 +36,9 @@ struct CalibrationData {
 // an array `labels` (or `label`) of integers that is no input has the classes of the samples; they
 // are kept if every file has them.
 //
-// With `preprocessing` also a .jpg, .jpeg or .png file, and those in a folder and its subfolders, as
-// ImageInput (image_input.h) reads them, with labels as ImageSamples() does (image_folder.h). Only
-// those that are taken are decoded. Without, images beside arrays are passed over.
+// With `preprocessing` also a .jpg, .jpeg or .png file, and those in a folder and its subfolders,
+// as ImageInput (image_input.h) reads them, with labels as ImageSamples() does (image_folder.h).
+// Only those that are taken are decoded. Without, images beside arrays are passed over.
 //   NotFound         nothing there
 //   InvalidArgument  damaged, or not fitting the model's inputs; the message names file and array.
 //                    Only images, and no preprocessing

@@ -16,7 +16,8 @@ namespace octet::runtime {
 std::vector<std::string> FindImages(const std::string& folder);
 
 // The images `names` in `folder`. labels.txt in it, if there is one, has lines "NAME LABEL" for
-// them, and maybe for others: a name below the folder, which may have spaces in it, then an integer.
+// them, and maybe for others: a name below the folder, which may have spaces in it, then an
+// integer.
 //   InvalidArgument  labels.txt is not of this form, or has no label for an image
 absl::StatusOr<SampleSet> ImageSamples(const std::string& folder, std::vector<std::string> names,
                                        const ImageInput& input);

@@ -159,8 +159,8 @@ absl::Status ImageInput::SetValues(const TensorSpec& spec) {
 }
 
 absl::StatusOr<Image> ImageInput::Sized(const Image& image) const {
-  const ImageSize size = settings_.resize ? *settings_.resize
-                                          : SizeWithShorterSide(image, settings_.shorter_side);
+  const ImageSize size =
+      settings_.resize ? *settings_.resize : SizeWithShorterSide(image, settings_.shorter_side);
   OCTET_ASSIGN_OR_RETURN(Image sized, Resize(image, size.height, size.width));
   if (!settings_.crop) return sized;
   return CropCenter(sized, settings_.crop->height, settings_.crop->width);

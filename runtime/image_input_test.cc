@@ -48,8 +48,9 @@ Settings Plain() { return {.mean = {0}, .std = {1}, .scale = 1}; }
 TEST(ImageInput, LayoutFollowsFromTheShape) {
   EXPECT_THAT(Values(Any(3, 1, 2), {.mean = {0}, .std = {1}, .scale = 1}),
               ElementsAre(10, 40, 20, 50, 30, 60));
-  EXPECT_THAT(Values(Any(2, 2, 3), {.resize = ImageSize{2, 2}, .mean = {0}, .std = {1}, .scale = 1}),
-              ElementsAre(10, 20, 30, 40, 50, 60, 10, 20, 30, 40, 50, 60));
+  EXPECT_THAT(
+      Values(Any(2, 2, 3), {.resize = ImageSize{2, 2}, .mean = {0}, .std = {1}, .scale = 1}),
+      ElementsAre(10, 20, 30, 40, 50, 60, 10, 20, 30, 40, 50, 60));
   const auto tensor = ToTensor(Any(3, 1, 2), Plain());
   ASSERT_TRUE(tensor.ok()) << tensor.status();
   EXPECT_EQ(tensor->shape(), Shape({1, 3, 1, 2}));
@@ -74,8 +75,8 @@ TEST(ImageInput, MeanAndStdAreOfTheModelsChannels) {
 
 // 0.299 red, 0.587 green, 0.114 blue.
 TEST(ImageInput, OneChannelIsGrey) {
-  EXPECT_THAT(Values({1, 1, 1, 2}, {.mean = {0}, .std = {1}, .scale = 1,
-                                   .layout = Settings::Layout::kNchw}),
+  EXPECT_THAT(Values({1, 1, 1, 2},
+                     {.mean = {0}, .std = {1}, .scale = 1, .layout = Settings::Layout::kNchw}),
               ElementsAre(18, 48));
 }
 

@@ -23,8 +23,8 @@ bool StartsWith(std::span<const std::byte> file, const std::array<uint8_t, kSize
 }  // namespace
 
 absl::Status CheckImageSize(int64_t height, int64_t width, int64_t most_pixels) {
-  const bool sides = height >= 1 && width >= 1 && height <= kLongestImageSide &&
-                     width <= kLongestImageSide;
+  const bool sides =
+      height >= 1 && width >= 1 && height <= kLongestImageSide && width <= kLongestImageSide;
   if (sides && height <= most_pixels / width) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("the image is ", width, " x ", height, " pixels, expected 1 to ",

@@ -5,8 +5,8 @@
 #include <cstdio>  // jpeglib.h needs it and does not include it
 #include <string>
 
-#include <jpeglib.h>
 #include <jerror.h>
+#include <jpeglib.h>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"

@@ -57,8 +57,7 @@ bool Guarded(Decoder& decoder, const Step& step) {
 }
 
 void ReadHeader(Decoder& decoder) {
-  decoder.png =
-      png_create_read_struct(PNG_LIBPNG_VER_STRING, &decoder, Fail, IgnoreWarning);
+  decoder.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &decoder, Fail, IgnoreWarning);
   if (decoder.png == nullptr) return;
   decoder.info = png_create_info_struct(decoder.png);
   if (decoder.info == nullptr) return;

@@ -133,8 +133,7 @@ TEST(DecodeImage, DamagedFiles) {
   EXPECT_THAT(ErrorOf("GIF89a"), HasSubstr("neither JPEG nor PNG"));
   const std::string png = testing::RgbPng(16, 24, Slope(3));
   const std::string jpeg = Jpeg({.width = 24, .height = 16}, Slope(3));
-  const std::string progressive =
-      Jpeg({.width = 24, .height = 16, .progressive = true}, Slope(3));
+  const std::string progressive = Jpeg({.width = 24, .height = 16, .progressive = true}, Slope(3));
   for (size_t size = 8; size + 1 < png.size(); ++size) {
     EXPECT_THAT(ErrorOf(png.substr(0, size)), HasSubstr("damaged PNG: "));
   }

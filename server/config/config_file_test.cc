@@ -343,6 +343,12 @@ TEST(ParseConfig, SectionsAndListsMustBeThat) {
 }
 
 TEST(ParseConfig, WhatIsPlannedIsRefusedAsSuch) {
+  EXPECT_EQ(ErrorOf("models:\n- name: a\n  quantization: {calibration: {batch: 8}}\n"),
+            "f.yaml:line 3: models[0].quantization.calibration.batch: not supported in this "
+            "version");
+  EXPECT_EQ(ErrorOf("quantization: {transforms: {attention_matmul: int8}}\n"),
+            "f.yaml:line 1: quantization.transforms.attention_matmul: 'int8' is not supported in "
+            "this version; must be one of auto, bf16, float");
   EXPECT_EQ(ErrorOf("quantization: {weights: {expand: float}}\n"),
             "f.yaml:line 1: quantization.weights.expand: 'float' is not supported in this version; "
             "must be one of load, run");

@@ -90,11 +90,11 @@ const Fields<PreprocessingConfig>& PreprocessingFields() {
             Optional(
                 Choice<ImageLayout>({{"nchw", ImageLayout::kNchw}, {"nhwc", ImageLayout::kNhwc}})),
             "Where the model's input has its channels. None: where it has 1 or 3."),
-      Value("color", &P::color,
-            Optional(Choice<ImageColor>({{"rgb", ImageColor::kRgb},
-                                         {"bgr", ImageColor::kBgr},
-                                         {"gray", ImageColor::kGray}})),
-            "The order of the model's channels. None: rgb for three, gray for one."),
+      Value(
+          "color", &P::color,
+          Optional(Choice<ImageColor>(
+              {{"rgb", ImageColor::kRgb}, {"bgr", ImageColor::kBgr}, {"gray", ImageColor::kGray}})),
+          "The order of the model's channels. None: rgb for three, gray for one."),
   };
   return *kFields;
 }

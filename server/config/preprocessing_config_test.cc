@@ -12,8 +12,8 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 absl::StatusOr<LoadedConfig> Parse(const std::string& settings) {
-  return ParseConfig(
-      absl::StrCat("quantization: {calibration: {preprocessing: {", settings, "}}}"), "f.yaml");
+  return ParseConfig(absl::StrCat("quantization: {calibration: {preprocessing: {", settings, "}}}"),
+                     "f.yaml");
 }
 
 PreprocessingConfig Parsed(const std::string& settings) {

@@ -16,8 +16,7 @@ constexpr int64_t kMostPixels = int64_t{1} << 16;
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const auto image =
-      octet::runtime::DecodeImage(std::as_bytes(std::span(data, size)), kMostPixels);
+  const auto image = octet::runtime::DecodeImage(std::as_bytes(std::span(data, size)), kMostPixels);
   if (!image.ok()) {
     if (image.status().message().empty()) std::abort();
     return 0;

@@ -16,6 +16,7 @@
 #include "runtime/images/decode.h"
 #include "runtime/npy.h"
 #include "runtime/sample_set.h"
+#include "runtime/token_lines.h"
 
 namespace octet::runtime {
 namespace {
@@ -211,7 +212,8 @@ class Reader {
     std::sort(entries.begin(), entries.end());
     for (const fs::path& entry : entries) {
       const bool test_data = absl::StartsWith(entry.filename().string(), "test_data_set_");
-      if (test_data || entry.extension() == ".npz" || entry.extension() == ".npy") {
+      const bool tokens = entry.extension() == ".jsonl" && ReadsTokens(inputs_, batchable_);
+      if (test_data || tokens || entry.extension() == ".npz" || entry.extension() == ".npy") {
         OCTET_RETURN_IF_ERROR(fs::is_directory(entry, error) ? ReadArrays(entry) : ReadFile(entry));
       }
     }
@@ -223,10 +225,15 @@ class Reader {
       OCTET_ASSIGN_OR_RETURN(const auto arrays, ReadNpz(path.string()));
       return Add(arrays, path.string());
     }
+    if (path.extension() == ".jsonl") {
+      OCTET_ASSIGN_OR_RETURN(SampleSet set, TokenSamples(path.string(), inputs_, batchable_));
+      sets_.push_back(std::move(set));
+      return absl::OkStatus();
+    }
     if (IsImageName(path.string())) return ReadImages(path.parent_path(), {path.filename()});
     if (path.extension() != ".npy") {
       return absl::InvalidArgumentError(
-          absl::StrCat(path.string(), ": expected .npz, .npy, .jpg, .png or a folder"));
+          absl::StrCat(path.string(), ": expected .npz, .npy, .jsonl, .jpg, .png or a folder"));
     }
     OCTET_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path.string()));
     absl::StatusOr<Tensor> tensor = ParseNpy(file.bytes());

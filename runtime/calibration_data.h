@@ -34,7 +34,8 @@ struct CalibrationData {
 // file (models with one input), a folder of those, or a folder of ONNX test data (test_data_set_N
 // folders of input_I.pb). At most `max_samples`, spread evenly over what is there. In a .npz file,
 // an array `labels` (or `label`) of integers that is no input has the classes of the samples; they
-// are kept if every file has them.
+// are kept if every file has them. For models that read tokens, and in their folders, also .jsonl
+// files, see TokenSamples() (token_lines.h).
 //
 // With `preprocessing` also a .jpg, .jpeg or .png file, and those in a folder and its subfolders,
 // as ImageInput (image_input.h) reads them, with labels as ImageSamples() does (image_folder.h).

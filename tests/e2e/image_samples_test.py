@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -129,6 +130,7 @@ def labels(classifier, arrays) -> np.ndarray:
 
 def quantized(folder: Path, model: Path, quantization: str) -> dict:
     """The report of `octet quantize` with these settings, as JSON."""
+    folder.mkdir()
     config = folder / "quantize.yaml"
     config.write_text(f"quantization: {{mode: int8, cache: {{read: false, write: false}}, "
                       f"{quantization}}}\n")
@@ -137,7 +139,7 @@ def quantized(folder: Path, model: Path, quantization: str) -> dict:
     return json.loads(next(folder.rglob("report.json")).read_text())
 
 
-def pixels(tmp_path: Path, samples: Path, channels: int, *arguments: object) -> list[np.ndarray]:
+def pixels(tmp_path: Path, samples: Path, channels: int, *arguments: object) -> np.ndarray:
     """What a model is given for each image, by a model that turns its sign."""
     model = save(tmp_path / "negative.onnx", [helper.make_node("Neg", ["image"], ["y"])], {},
                  ["n", channels, "h", "w"], ["n", channels, "h", "w"])
@@ -173,9 +175,55 @@ def test_the_usual_pipeline(tmp_path, folder, arrays):
 
 def test_a_folder_calibrates_as_arrays_do(tmp_path, folder, classifier, arrays):
     np.savez(tmp_path / "samples.npz", image=arrays)
-    images = quantized(tmp_path, classifier, f"calibration: {{source: dataset, path: {folder}, "
-                       f"samples: {COUNT}, preprocessing: {IMAGENET}}}")
-    same = quantized(tmp_path, classifier, f"calibration: {{source: dataset, samples: {COUNT}, "
-                     f"path: {tmp_path}/samples.npz}}")
-    print(json.dumps(images)[:3000])
-    assert abs(images["accuracy"]["value"] - same["accuracy"]["value"]) < 1
+    images = quantized(tmp_path / "a", classifier, f"calibration: {{source: dataset, samples: "
+                       f"{COUNT}, path: {folder}, preprocessing: {IMAGENET}}}")
+    same = quantized(tmp_path / "b", classifier, f"calibration: {{source: dataset, samples: "
+                     f"{COUNT}, path: {tmp_path}/samples.npz}}")
+    assert images["calibration"]["samples"] == same["calibration"]["samples"] > 0
+    assert images["calibration"]["source"] == str(folder)
+    assert images["accuracy"]["sqnr"] == pytest.approx(same["accuracy"]["sqnr"], abs=0.5)
+
+
+def test_labels(tmp_path, folder, classifier, labels):
+    """The validation images are the model's own decisions on what Pillow made of them: float32 is
+    right about all of them only if it is given the same pixels."""
+    validation = tmp_path / "validation"
+    shutil.copytree(folder, validation)
+    lines = [f"{path.relative_to(folder)} {label}" for path, label in zip(names(folder), labels)]
+    (validation / "labels.txt").write_text("\n".join(reversed(lines)) + "\n")
+    accuracy = {}
+    for color in ("rgb", "bgr"):
+        accuracy[color] = quantized(
+            tmp_path / color, classifier,
+            f"accuracy: {{metric: top1, validation: {validation}, on_fail: warn}}, calibration: "
+            f"{{source: dataset, path: {folder}, preprocessing: {IMAGENET[:-1]}, color: {color}}}}}"
+        )["accuracy"]
+    assert accuracy["rgb"]["samples"] == COUNT
+    assert accuracy["rgb"]["top1_float32"] == 1
+    assert accuracy["rgb"]["top1"] >= 0.9
+    assert accuracy["bgr"]["top1_float32"] < 0.9, "colours do not matter to this model"
+
+
+def test_other_pixels_are_another_network(tmp_path, folder, classifier):
+    """What was kept is taken over, until the preprocessing is another one."""
+    def start(std: list[float]) -> str:
+        config = tmp_path / "quantize.yaml"
+        config.write_text(
+            f"quantization: {{mode: int8, cache: {{dir: {tmp_path}}}, calibration: {{source: "
+            f"dataset, path: {folder}, preprocessing: {{resize: 40, mean: {MEAN}, std: {std}}}}}}}")
+        made = run("OCTET_BINARY", "quantize", classifier, "--config", config)
+        assert made.returncode == 0, made.stderr
+        return made.stdout
+
+    assert "warm" not in start(STD)
+    assert "warm" in start(STD)
+    assert "warm" not in start([0.229, 0.224, 0.226])
+
+
+def test_what_is_missing_is_said(tmp_path, folder, classifier):
+    config = tmp_path / "quantize.yaml"
+    config.write_text("quantization: {mode: int8, cache: {read: false, write: false}}\n")
+    made = run("OCTET_BINARY", "quantize", classifier, "--config", config,
+               "--calibration", folder)
+    assert made.returncode == 1
+    assert "set quantization.calibration.preprocessing, with mean and std" in made.stderr

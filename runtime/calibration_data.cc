@@ -230,7 +230,10 @@ class Reader {
       sets_.push_back(std::move(set));
       return absl::OkStatus();
     }
-    if (IsImageName(path.string())) return ReadImages(path.parent_path(), {path.filename()});
+    if (IsImageName(path.string())) {
+      const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+      return ReadImages(folder, {path.filename().string()});
+    }
     if (path.extension() != ".npy") {
       return absl::InvalidArgumentError(
           absl::StrCat(path.string(), ": expected .npz, .npy, .jsonl, .jpg, .png or a folder"));

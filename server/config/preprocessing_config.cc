@@ -84,7 +84,7 @@ const Fields<PreprocessingConfig>& PreprocessingFields() {
             "model's order. Must be set for inputs in floating point."),
       Value("std", &P::std, ChannelNumbers(/*positive=*/true),
             "What is left is divided by, as mean. Must be set for inputs in floating point."),
-      Value("scale", &P::scale, Optional(Real(1e-6, 1e6)),
+      Value("scale", &P::scale, Optional(Real(1, 65'536)),
             "Pixels, 0 to 255, are divided by this first. None: 255."),
       Value("layout", &P::layout,
             Optional(

@@ -12,10 +12,10 @@ namespace octet::runtime {
 // `image` at `height` x `width`, bilinear, with antialiasing when it shrinks: each pixel of the
 // result is the mean of the pixels around its place, weighted by a triangle that reaches one pixel
 // of the coarser of the two grids to either side; the centres of pixels are at halves. First along
-// rows, then along columns, rounded to 8 bits after each. So do Pillow's Image.resize(BILINEAR)
-// and, by way of it, torchvision.transforms.Resize; ties in rounding excepted, the pixels are the
-// same. InvalidArgument if the result, or what is between the two passes, is beyond the bounds of
-// image.h.
+// rows, then along columns, rounded to 8 bits after each. So does Pillow's Image.resize(BILINEAR)
+// and, by way of it, torchvision.transforms.Resize; where Pillow takes columns first to save time,
+// pixels differ by at most 1. InvalidArgument if the result, or what is between the two passes, is
+// beyond the bounds of image.h.
 absl::StatusOr<Image> Resize(const Image& image, int64_t height, int64_t width);
 
 // The size of `image` when its shorter side is `side` and its proportions stay; the longer side is

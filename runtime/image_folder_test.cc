@@ -45,11 +45,8 @@ class ImageFolderTest : public ::testing::Test {
 
   testing::TemporaryDirectory folder_;
   std::vector<TensorSpec> inputs_ = {{.name = "x", .shape = {kUnknownDim, 3, 1, 1}}};
-  std::optional<ImagePreprocessing> preprocessing_ =
-      ImagePreprocessing{.mean = {0},
-                         .std = {1},
-                         .scale = 1,
-                         .layout = ImagePreprocessing::Layout::kNchw};
+  std::optional<ImagePreprocessing> preprocessing_ = ImagePreprocessing{
+      .mean = {0}, .std = {1}, .scale = 1, .layout = ImagePreprocessing::Layout::kNchw};
 };
 
 TEST_F(ImageFolderTest, AllImagesBelowInOrder) {

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conftest import ROOT
+from conftest import ROOT, serve
 from onnx import helper, numpy_helper
 from PIL import Image
 
@@ -185,10 +185,10 @@ def test_a_folder_calibrates_as_arrays_do(tmp_path, folder, classifier, arrays):
 
 
 def test_labels(tmp_path, folder, classifier, labels):
-    """The validation images are the model's own decisions on what Pillow made of them: float32 is
-    right about all of them only if it is given the same pixels."""
+    """The labels are the model's own decisions on what Pillow made of the images: float32 is right
+    about all of them only if it is given the same pixels."""
     validation = tmp_path / "validation"
-    shutil.copytree(folder, validation)
+    shutil.copytree(folder / "b", validation / "b")  # others than those that calibrate
     lines = [f"{path.relative_to(folder)} {label}" for path, label in zip(names(folder), labels)]
     (validation / "labels.txt").write_text("\n".join(reversed(lines)) + "\n")
     accuracy = {}
@@ -196,9 +196,9 @@ def test_labels(tmp_path, folder, classifier, labels):
         accuracy[color] = quantized(
             tmp_path / color, classifier,
             f"accuracy: {{metric: top1, validation: {validation}, on_fail: warn}}, calibration: "
-            f"{{source: dataset, path: {folder}, preprocessing: {IMAGENET[:-1]}, color: {color}}}}}"
-        )["accuracy"]
-    assert accuracy["rgb"]["samples"] == COUNT
+            f"{{source: dataset, path: {folder}/a, preprocessing: {IMAGENET[:-1]}, "
+            f"color: {color}}}}}")["accuracy"]
+    assert accuracy["rgb"]["samples"] == COUNT / 2
     assert accuracy["rgb"]["top1_float32"] == 1
     assert accuracy["rgb"]["top1"] >= 0.9
     assert accuracy["bgr"]["top1_float32"] < 0.9, "colours do not matter to this model"
@@ -206,18 +206,20 @@ def test_labels(tmp_path, folder, classifier, labels):
 
 def test_other_pixels_are_another_network(tmp_path, folder, classifier):
     """What was kept is taken over, until the preprocessing is another one."""
-    def start(std: list[float]) -> str:
-        config = tmp_path / "quantize.yaml"
-        config.write_text(
-            f"quantization: {{mode: int8, cache: {{dir: {tmp_path}}}, calibration: {{source: "
-            f"dataset, path: {folder}, preprocessing: {{resize: 40, mean: {MEAN}, std: {std}}}}}}}")
-        made = run("OCTET_BINARY", "quantize", classifier, "--config", config)
-        assert made.returncode == 0, made.stderr
-        return made.stdout
+    repository = tmp_path / "models"
+    (repository / "m" / "1").mkdir(parents=True)
+    shutil.copy(classifier, repository / "m" / "1" / "model.onnx")
 
-    assert "warm" not in start(STD)
-    assert "warm" in start(STD)
-    assert "warm" not in start([0.229, 0.224, 0.226])
+    def starts_warm(std: list[float]) -> bool:
+        yaml = (f"model_repository: {repository}\nquantization: {{mode: int8, calibration: "
+                f"{{source: dataset, path: {folder}, preprocessing: "
+                f"{{resize: 40, mean: {MEAN}, std: {std}}}}}}}\n")
+        with serve(tmp_path, yaml) as server:
+            return server.metric("octet_model_warm_start", model="m") == 1
+
+    assert not starts_warm(STD)
+    assert starts_warm(STD)
+    assert not starts_warm([0.229, 0.224, 0.226])
 
 
 def test_what_is_missing_is_said(tmp_path, folder, classifier):

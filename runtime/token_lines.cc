@@ -40,7 +40,7 @@ const double* Default(absl::string_view input) {
 }
 
 absl::StatusOr<std::vector<double>> Integers(const google::protobuf::Value& value, double most) {
-  const absl::Status wrong = absl::InvalidArgumentError(
+  absl::Status wrong = absl::InvalidArgumentError(
       absl::StrCat("expected a list of one or more integers up to ", static_cast<int64_t>(most)));
   if (!value.has_list_value() || value.list_value().values().empty()) return wrong;
   std::vector<double> integers;

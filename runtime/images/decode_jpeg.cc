@@ -42,7 +42,7 @@ struct Decompressor {
 [[noreturn]] void Fail(j_common_ptr info) {
   auto* const failure = reinterpret_cast<Failure*>(info->err);
   failure->errors.format_message(info, failure->message);
-  std::longjmp(failure->back, 1);  // NOLINT(cert-err52-cpp): the library's way
+  std::longjmp(failure->back, 1);
 }
 
 // Warnings have a negative level: the library would go on with grey in place of what is missing.
@@ -62,13 +62,12 @@ void OnProgress(j_common_ptr info) {
   if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number <= kMostScans) return;
   auto* const failure = reinterpret_cast<Failure*>(info->err);
   std::snprintf(failure->message, sizeof(failure->message), "more than %d scans", kMostScans);
-  std::longjmp(failure->back, 1);  // NOLINT(cert-err52-cpp): the library's way
+  std::longjmp(failure->back, 1);
 }
 
 // False if the library gave up inside `step`, whose locals must have no destructors.
 template <typename Step>
 bool Guarded(Failure& failure, const Step& step) {
-  // NOLINTNEXTLINE(cert-err52-cpp): the library's way
   if (setjmp(failure.back) != 0) return false;
   step();
   return true;

@@ -34,7 +34,7 @@ struct Decoder {
 [[noreturn]] void Fail(png_structp png, png_const_charp message) {
   auto* const decoder = static_cast<Decoder*>(png_get_error_ptr(png));
   std::snprintf(decoder->message, sizeof(decoder->message), "%s", message);
-  std::longjmp(decoder->back, 1);  // NOLINT(cert-err52-cpp): the library's way
+  std::longjmp(decoder->back, 1);
 }
 
 // Of parts that are not needed.
@@ -50,7 +50,6 @@ void ReadBytes(png_structp png, png_bytep to, size_t size) {
 // False if the library gave up inside `step`, whose locals must have no destructors.
 template <typename Step>
 bool Guarded(Decoder& decoder, const Step& step) {
-  // NOLINTNEXTLINE(cert-err52-cpp): the library's way
   if (setjmp(decoder.back) != 0) return false;
   step();
   return true;

@@ -25,8 +25,8 @@ std::vector<Window> Windows(int64_t from, int64_t to) {
   for (int64_t i = 0; i < to; ++i) {
     Window& window = windows[static_cast<size_t>(i)];
     const double center = (static_cast<double>(i) + 0.5) * step;
-    window.first = std::max<int64_t>(static_cast<int64_t>(center - reach + 0.5), 0);
-    const int64_t end = std::min(static_cast<int64_t>(center + reach + 0.5), from);
+    window.first = std::max<int64_t>(static_cast<int64_t>(std::floor(center - reach + 0.5)), 0);
+    const int64_t end = std::min(static_cast<int64_t>(std::floor(center + reach + 0.5)), from);
     double sum = 0;
     for (int64_t pixel = window.first; pixel < end; ++pixel) {
       const double distance = std::abs(static_cast<double>(pixel) + 0.5 - center) / reach;

@@ -67,7 +67,7 @@ inline std::string Jpeg(const JpegForm& form, std::vector<uint8_t> pixels) {
   info.err = jpeg_std_error(&errors);
   jpeg_create_compress(&info);
   unsigned char* bytes = nullptr;
-  unsigned long size = 0;  // NOLINT(google-runtime-int): the library's type
+  unsigned long size = 0;
   jpeg_mem_dest(&info, &bytes, &size);
   info.image_width = form.width;
   info.image_height = form.height;

@@ -25,8 +25,9 @@ RUN scripts/build.sh release octet \
 FROM ${BASE} AS runtime
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
-      libabsl20240722 libcivetweb1 libdnnl3.6 libgrpc++1.51t64 libhwy1t64 libonnx1t64 \
-      libprometheus-cpp-core1.0 libspdlog1.15 libyaml-cpp0.8 libzip5 \
+      libabsl20240722 libcivetweb1 libdnnl3.6 libgrpc++1.51t64 libhwy1t64 \
+      libjpeg62-turbo libonnx1t64 libpng16-16t64 libprometheus-cpp-core1.0 libspdlog1.15 \
+      libyaml-cpp0.8 libzip5 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log \
  && useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent \
       --shell /usr/sbin/nologin octet

@@ -12,18 +12,16 @@
 #include "base/status.h"
 #include "graph/onnx/import.h"
 #include "runtime/border.h"
+#include "runtime/image_folder.h"
+#include "runtime/images/decode.h"
 #include "runtime/npy.h"
+#include "runtime/sample_set.h"
+#include "runtime/token_lines.h"
 
 namespace octet::runtime {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A set of arrays, one per model input, all with the same number of samples.
-struct Arrays {
-  std::vector<Tensor> inputs;
-  std::optional<std::vector<int64_t>> labels;
-};
 
 using NamedArrays = std::vector<std::pair<std::string, Tensor>>;
 
@@ -89,8 +87,9 @@ absl::StatusOr<std::vector<int64_t>> Labels(const Tensor& array, size_t samples)
 
 class Reader {
  public:
-  Reader(const std::vector<TensorSpec>& inputs, bool batchable)
-      : inputs_(inputs), batchable_(batchable) {}
+  Reader(const std::vector<TensorSpec>& inputs, bool batchable,
+         const std::optional<ImagePreprocessing>& preprocessing)
+      : inputs_(inputs), batchable_(batchable), preprocessing_(preprocessing) {}
 
   absl::Status Read(const fs::path& path) {
     std::error_code error;
@@ -98,53 +97,54 @@ class Reader {
       return absl::NotFoundError(absl::StrCat("calibration data: nothing at ", path.string()));
     }
     if (!fs::is_directory(path, error)) return ReadFile(path);
-    if (fs::exists(path / "input_0.pb", error)) return ReadTestData(path);
-    std::vector<fs::path> entries;
-    for (const auto& entry : fs::directory_iterator(path, error)) entries.push_back(entry.path());
-    std::sort(entries.begin(), entries.end());
-    for (const fs::path& entry : entries) {
-      const bool folder = absl::StartsWith(entry.filename().string(), "test_data_set_");
-      if (folder || entry.extension() == ".npz" || entry.extension() == ".npy") {
-        OCTET_RETURN_IF_ERROR(Read(entry));
-      }
-    }
-    return absl::OkStatus();
+    OCTET_RETURN_IF_ERROR(ReadArrays(path));
+    return ReadImages(path, FindImages(path.string()));
   }
 
   // An even choice of at most `most` samples.
   absl::StatusOr<CalibrationData> Take(size_t most) const {
     size_t total = 0;
     bool labelled = true;
-    for (const Arrays& arrays : sets_) {
-      total += SamplesIn(arrays);
-      labelled = labelled && arrays.labels.has_value();
+    for (const SampleSet& set : sets_) {
+      total += set.size;
+      labelled = labelled && set.labels.has_value();
     }
     const size_t wanted = std::min(total, most);
     CalibrationData data;
     size_t seen = 0;
-    for (const Arrays& arrays : sets_) {
-      const int64_t rows = batchable_ ? 1 : inputs_[0].shape[0];
-      for (size_t s = 0; s < SamplesIn(arrays); ++s, ++seen) {
+    for (const SampleSet& set : sets_) {
+      for (size_t s = 0; s < set.size; ++s, ++seen) {
         // The sample is taken when its share of `wanted` reaches the next whole number.
         if ((seen + 1) * wanted / total == seen * wanted / total) continue;
-        std::vector<Tensor> sample;
-        for (const Tensor& array : arrays.inputs) {
-          const int64_t step = batchable_ || rows == kUnknownDim ? 1 : rows;
-          OCTET_ASSIGN_OR_RETURN(Tensor part, Rows(array, static_cast<int64_t>(s) * step, step));
-          sample.push_back(std::move(part));
-        }
+        OCTET_ASSIGN_OR_RETURN(std::vector<Tensor> sample, set.sample(s));
         data.samples.push_back(std::move(sample));
-        if (labelled) data.labels.push_back((*arrays.labels)[s]);
+        if (labelled) data.labels.push_back((*set.labels)[s]);
       }
     }
     return data;
   }
 
  private:
-  size_t SamplesIn(const Arrays& arrays) const {
+  // Of an array's rows, how many are a sample.
+  int64_t RowsInSample() const {
     const int64_t first = inputs_[0].shape.empty() ? 1 : inputs_[0].shape[0];
-    const int64_t rows = batchable_ || first == kUnknownDim ? 1 : std::max<int64_t>(first, 1);
-    return static_cast<size_t>(arrays.inputs[0].shape()[0] / rows);
+    return batchable_ || first == kUnknownDim ? 1 : std::max<int64_t>(first, 1);
+  }
+
+  // Of arrays with the same number of rows, one per model input.
+  SampleSet ToSamples(std::vector<Tensor> arrays) const {
+    const int64_t rows = RowsInSample();
+    SampleSet set{.size = static_cast<size_t>(arrays[0].shape()[0] / rows)};
+    set.sample = [arrays = std::move(arrays),
+                  rows](size_t index) -> absl::StatusOr<std::vector<Tensor>> {
+      std::vector<Tensor> sample;
+      for (const Tensor& array : arrays) {
+        OCTET_ASSIGN_OR_RETURN(Tensor part, Rows(array, static_cast<int64_t>(index) * rows, rows));
+        sample.push_back(std::move(part));
+      }
+      return sample;
+    };
+    return set;
   }
 
   bool IsInput(absl::string_view name) const {
@@ -157,7 +157,7 @@ class Reader {
       return (array.first == "labels" || array.first == "label") && !IsInput(array.first);
     });
     const size_t others = named.size() - (labels == named.end() ? 0 : 1);
-    Arrays arrays;
+    std::vector<Tensor> arrays;
     for (const TensorSpec& spec : inputs_) {
       const auto found = std::find_if(named.begin(), named.end(), [&](const auto& array) {
         const bool is_labels = labels != named.end() && &array == &*labels;
@@ -170,18 +170,53 @@ class Reader {
       }
       absl::StatusOr<Tensor> fitted = Fitted(found->second, spec);
       if (!fitted.ok()) return Annotate(fitted.status(), file);
-      if (!arrays.inputs.empty() && fitted->shape()[0] != arrays.inputs[0].shape()[0]) {
+      if (!arrays.empty() && fitted->shape()[0] != arrays[0].shape()[0]) {
         return absl::InvalidArgumentError(
             absl::StrCat(file, ": the arrays have different numbers of samples"));
       }
-      arrays.inputs.push_back(*std::move(fitted));
+      arrays.push_back(*std::move(fitted));
     }
+    SampleSet set = ToSamples(std::move(arrays));
     if (labels != named.end()) {
-      absl::StatusOr<std::vector<int64_t>> classes = Labels(labels->second, SamplesIn(arrays));
+      absl::StatusOr<std::vector<int64_t>> classes = Labels(labels->second, set.size);
       if (!classes.ok()) return Annotate(classes.status(), file);
-      arrays.labels = *std::move(classes);
+      set.labels = *std::move(classes);
     }
-    sets_.push_back(std::move(arrays));
+    sets_.push_back(std::move(set));
+    return absl::OkStatus();
+  }
+
+  // `names` in `folder`.
+  absl::Status ReadImages(const fs::path& folder, std::vector<std::string> names) {
+    if (names.empty()) return absl::OkStatus();
+    if (!preprocessing_.has_value()) {
+      if (!sets_.empty()) return absl::OkStatus();
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder.string(), ": there are images (", names.front(),
+                       "), and nothing says how pixels become the model's input: set "
+                       "quantization.calibration.preprocessing, with mean and std as in training"));
+    }
+    absl::StatusOr<ImageInput> input = ImageInput::For(inputs_, batchable_, *preprocessing_);
+    if (!input.ok()) return Annotate(input.status(), folder.string());
+    OCTET_ASSIGN_OR_RETURN(SampleSet set, ImageSamples(folder.string(), std::move(names), *input));
+    sets_.push_back(std::move(set));
+    return absl::OkStatus();
+  }
+
+  // Those of a folder.
+  absl::Status ReadArrays(const fs::path& folder) {
+    std::error_code error;
+    if (fs::exists(folder / "input_0.pb", error)) return ReadTestData(folder);
+    std::vector<fs::path> entries;
+    for (const auto& entry : fs::directory_iterator(folder, error)) entries.push_back(entry.path());
+    std::sort(entries.begin(), entries.end());
+    for (const fs::path& entry : entries) {
+      const bool test_data = absl::StartsWith(entry.filename().string(), "test_data_set_");
+      const bool tokens = entry.extension() == ".jsonl" && ReadsTokens(inputs_, batchable_);
+      if (test_data || tokens || entry.extension() == ".npz" || entry.extension() == ".npy") {
+        OCTET_RETURN_IF_ERROR(fs::is_directory(entry, error) ? ReadArrays(entry) : ReadFile(entry));
+      }
+    }
     return absl::OkStatus();
   }
 
@@ -190,9 +225,18 @@ class Reader {
       OCTET_ASSIGN_OR_RETURN(const auto arrays, ReadNpz(path.string()));
       return Add(arrays, path.string());
     }
+    if (path.extension() == ".jsonl") {
+      OCTET_ASSIGN_OR_RETURN(SampleSet set, TokenSamples(path.string(), inputs_, batchable_));
+      sets_.push_back(std::move(set));
+      return absl::OkStatus();
+    }
+    if (IsImageName(path.string())) {
+      const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+      return ReadImages(folder, {path.filename().string()});
+    }
     if (path.extension() != ".npy") {
       return absl::InvalidArgumentError(
-          absl::StrCat(path.string(), ": expected .npz, .npy or a folder"));
+          absl::StrCat(path.string(), ": expected .npz, .npy, .jsonl, .jpg, .png or a folder"));
     }
     OCTET_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path.string()));
     absl::StatusOr<Tensor> tensor = ParseNpy(file.bytes());
@@ -214,16 +258,17 @@ class Reader {
 
   const std::vector<TensorSpec>& inputs_;
   const bool batchable_;
-  std::vector<Arrays> sets_;
+  const std::optional<ImagePreprocessing>& preprocessing_;
+  std::vector<SampleSet> sets_;
 };
 
 }  // namespace
 
-absl::StatusOr<CalibrationData> ReadCalibrationData(const std::string& path,
-                                                    const std::vector<TensorSpec>& inputs,
-                                                    bool batchable, size_t max_samples) {
+absl::StatusOr<CalibrationData> ReadCalibrationData(
+    const std::string& path, const std::vector<TensorSpec>& inputs, bool batchable,
+    size_t max_samples, const std::optional<ImagePreprocessing>& preprocessing) {
   if (inputs.empty()) return absl::InvalidArgumentError("the model has no inputs to calibrate");
-  Reader reader(inputs, batchable);
+  Reader reader(inputs, batchable, preprocessing);
   OCTET_RETURN_IF_ERROR(reader.Read(path));
   OCTET_ASSIGN_OR_RETURN(CalibrationData data, reader.Take(max_samples));
   data.source = path;

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "base/tensor.h"
 #include "runtime/compiled_model.h"
+#include "runtime/images/preprocessing.h"
 
 namespace octet::runtime {
 
@@ -32,12 +34,18 @@ struct CalibrationData {
 // file (models with one input), a folder of those, or a folder of ONNX test data (test_data_set_N
 // folders of input_I.pb). At most `max_samples`, spread evenly over what is there. In a .npz file,
 // an array `labels` (or `label`) of integers that is no input has the classes of the samples; they
-// are kept if every file has them.
+// are kept if every file has them. For models that read tokens, and in their folders, also .jsonl
+// files, see TokenSamples() (token_lines.h).
+//
+// With `preprocessing` also a .jpg, .jpeg or .png file, and those in a folder and its subfolders,
+// as ImageInput (image_input.h) reads them, with labels as ImageSamples() does (image_folder.h).
+// Only those that are taken are decoded. Without, images beside arrays are passed over.
 //   NotFound         nothing there
-//   InvalidArgument  damaged, or not fitting the model's inputs; the message names file and array
-absl::StatusOr<CalibrationData> ReadCalibrationData(const std::string& path,
-                                                    const std::vector<TensorSpec>& inputs,
-                                                    bool batchable, size_t max_samples);
+//   InvalidArgument  damaged, or not fitting the model's inputs; the message names file and array.
+//                    Only images, and no preprocessing
+absl::StatusOr<CalibrationData> ReadCalibrationData(
+    const std::string& path, const std::vector<TensorSpec>& inputs, bool batchable,
+    size_t max_samples, const std::optional<ImagePreprocessing>& preprocessing = std::nullopt);
 
 // The folder or file that lies beside the model: MODEL_DIR/calibration; empty if there is none.
 std::string CalibrationBeside(const std::string& model_path);

@@ -12,6 +12,7 @@
 #include "base/read_record.h"
 #include "kernels/weight_cache.h"
 #include "runtime/compiled_model.h"
+#include "runtime/images/preprocessing.h"
 #include "runtime/quantize_model.h"
 #include "runtime/smooth_activations.h"
 
@@ -43,6 +44,8 @@ struct LoadOptions {
   // Where calibration samples are; empty: the folder `calibration` beside the model, if there is
   // one.
   std::string calibration_path;
+  // How images among samples are read, those to measure on too; none: they are not.
+  std::optional<ImagePreprocessing> preprocessing;
   // It has statistics (statistics_file.h), not samples.
   bool statistics = false;
   // Where to write those of the samples that were read, for such loads: a file or folder; empty:

@@ -118,9 +118,9 @@ absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const Load
     data.statistics = std::make_shared<const CalibrationStatistics>(std::move(statistics));
     return data;
   }
-  OCTET_ASSIGN_OR_RETURN(
-      CalibrationData data,
-      ReadCalibrationData(where, model.inputs, model.batchable, options.calibration_samples));
+  OCTET_ASSIGN_OR_RETURN(CalibrationData data,
+                         ReadCalibrationData(where, model.inputs, model.batchable,
+                                             options.calibration_samples, options.preprocessing));
   for (const std::vector<Tensor>& sample : data.samples) {
     for (const Tensor& tensor : sample) {
       OCTET_RETURN_IF_ERROR(model.files.Add(where, {tensor.data(), tensor.byte_size()}));
@@ -135,8 +135,9 @@ absl::StatusOr<CalibrationData> ValidationSamples(const LoadOptions& options,
   if (options.validation != nullptr) return *options.validation;
   if (options.validation_path.empty()) return CalibrationData();
   if (options.progress) options.progress("read validation data", options.validation_path);
-  absl::StatusOr<CalibrationData> data = ReadCalibrationData(
-      options.validation_path, model.inputs, model.batchable, kMostValidationSamples);
+  absl::StatusOr<CalibrationData> data =
+      ReadCalibrationData(options.validation_path, model.inputs, model.batchable,
+                          kMostValidationSamples, options.preprocessing);
   if (!data.ok()) return Annotate(data.status(), "validation data");
   OCTET_RETURN_IF_ERROR(TreatNonFinite(options.quantization.zero_non_finite, *data));
   return data;

@@ -18,7 +18,7 @@ PACKAGES=(
   g++ cmake ninja-build pkg-config
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
   prometheus-cpp-dev libcivetweb-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libssl-dev libzip-dev
-  libonnx-dev libhwy-dev
+  libonnx-dev libhwy-dev libjpeg62-turbo-dev libpng-dev
   libgtest-dev libgmock-dev libbenchmark-dev python3 python3-venv
 )
 [[ ${1:-} != --check ]] || PACKAGES+=(chromium fonts-dejavu-core prometheus)
@@ -211,6 +211,8 @@ spdlog/spdlog.h spdlog
 openssl/sha.h OpenSSL 3
 onnx/onnx_pb.h the protobuf classes of ONNX (libonnx) 1.12 or newer
 hwy/highway.h Highway 1.0 or newer
+jpeglib.h libjpeg-turbo 2.1 or newer
+png.h libpng 1.6
 oneapi/dnnl/dnnl.hpp oneDNN 3.5 or newer, for CPUs, OpenMP runtime
 gtest/gtest.h GoogleTest
 gmock/gmock.h GoogleMock

@@ -122,6 +122,25 @@ struct AlgorithmParameters {
   GptqParameters gptq;
 };
 
+enum class ImageLayout : uint8_t { kNchw, kNhwc };
+enum class ImageColor : uint8_t { kRgb, kBgr, kGray };
+
+// Both 0: not set; width 0: height is the length of the shorter side.
+struct ImageSizeConfig {
+  int height = 0;
+  int width = 0;
+};
+
+// How images become a model's input; what is not set follows from the model or is an error.
+struct PreprocessingConfig {
+  ImageSizeConfig resize;
+  ImageSizeConfig crop;
+  std::vector<double> mean, std;  // empty: not set
+  std::optional<double> scale;
+  std::optional<ImageLayout> layout;
+  std::optional<ImageColor> color;
+};
+
 struct CalibrationConfig {
   CalibrationSource source = CalibrationSource::kAuto;
   std::string path;  // empty: the folder `calibration` beside the model
@@ -131,6 +150,7 @@ struct CalibrationConfig {
   int samples = 128;
   int64_t seed = 0;
   bool allow_unsafe = false;
+  PreprocessingConfig preprocessing;
 };
 
 enum class AccuracyMetricName : uint8_t { kSqnr, kCosine, kRelativeError, kAgreement, kTop1, kF1 };

@@ -343,8 +343,6 @@ TEST(ParseConfig, SectionsAndListsMustBeThat) {
 }
 
 TEST(ParseConfig, WhatIsPlannedIsRefusedAsSuch) {
-  EXPECT_EQ(ErrorOf("quantization:\n  calibration: {preprocessing: {}}\n"),
-            "f.yaml:line 2: quantization.calibration.preprocessing: not supported in this version");
   EXPECT_EQ(ErrorOf("models:\n- name: a\n  quantization: {calibration: {batch: 8}}\n"),
             "f.yaml:line 3: models[0].quantization.calibration.batch: not supported in this "
             "version");

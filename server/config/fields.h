@@ -19,6 +19,7 @@ const Fields<WeightQuantizationConfig>& WeightQuantizationFields();
 const Fields<ActivationQuantizationConfig>& ActivationQuantizationFields();
 const Fields<AlgorithmParameters>& AlgorithmParameterFields();
 const Fields<LayerActivationsConfig>& LayerActivationFields();
+const Fields<PreprocessingConfig>& PreprocessingFields();
 const Fields<TransformsConfig>& TransformsFields();
 const Fields<LogConfig>& LogFields();
 const Fields<ModelConfig>& ModelFields();
@@ -28,6 +29,7 @@ const Fields<Config>& ConfigFields();  // the top level
 std::string CheckQuantization(const QuantizationConfig& quantization);
 std::string CheckWeightQuantization(const QuantizationConfig& quantization);  // parts of it
 std::string CheckActivationQuantization(const QuantizationConfig& quantization);
+std::string CheckPreprocessing(const PreprocessingConfig& preprocessing);
 
 // Whether a rule for layers says anything of their activations.
 bool SetsActivations(const LayerActivationsConfig& activations);

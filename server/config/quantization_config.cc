@@ -42,10 +42,12 @@ const Fields<CalibrationConfig>& CalibrationFields() {
           "refused for models that read images (Q010). file: statistics of earlier samples, in "
           ".qcal files; refused if they are of another network (Q009). traffic: dynamic at first; "
           "when enough requests have come, static by these, if the accuracy target holds."),
-      Value("path", &CalibrationConfig::path, Path("the path of a file or folder"),
-            "Samples as .npz, .npy or ONNX test-data .pb files; none is the folder `calibration` "
-            "beside the model, if there is one. For source file a .qcal file, or a folder whose "
-            ".qcal files count together."),
+      Value(
+          "path", &CalibrationConfig::path, Path("the path of a file or folder"),
+          "Samples as .npz, .npy, ONNX test-data .pb or, with preprocessing, .jpg and .png files; "
+          "none is the folder `calibration` beside the model, if there is one. For source file a "
+          ".qcal file, or a folder whose "
+          ".qcal files count together."),
       Value("save", &CalibrationConfig::save, Path("the path of a file or folder"),
             "Where to keep the statistics of the samples, as a .qcal file; in a folder each model "
             "has one. None: nowhere."),
@@ -62,6 +64,12 @@ const Fields<CalibrationConfig>& CalibrationFields() {
       Value("allow_unsafe", &CalibrationConfig::allow_unsafe, Boolean(),
             "Lets source synthetic make noise for inputs that are no tokens, which costs much of "
             "the accuracy."),
+      Section(
+          "preprocessing", &CalibrationConfig::preprocessing, PreprocessingFields(),
+          "How images become the model's input, those of accuracy.validation too. In this order: "
+          "color, resize, crop, scale, mean and std, layout. Without any of these settings "
+          "images are not read.",
+          CheckPreprocessing),
   };
   return *kFields;
 }
@@ -85,7 +93,8 @@ const Fields<AccuracyConfig>& AccuracyFields() {
             "relative_error 0.1, agreement 0.97, top1 and f1 {max_drop: 0.01}."),
       Value("validation", &AccuracyConfig::validation, Path("the path of a file or folder"),
             "What to measure on, in the form of calibration data; .npz files may have an array "
-            "`labels`. None is a quarter of the calibration samples, which then does not "
+            "`labels`, folders of images a file labels.txt. None is a quarter of the calibration "
+            "samples, which then does not "
             "calibrate."),
       Value("on_fail", &AccuracyConfig::on_fail,
             Choice<AccuracyOnFail>({{"mixed", AccuracyOnFail::kMixed},

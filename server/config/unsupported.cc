@@ -36,7 +36,7 @@ const std::vector<std::string>& UnsupportedSettings() {
   static const auto* const kSettings = new std::vector<std::string>{
       "quantization.weights.expand: float",        "quantization.transforms.attention_matmul: int8",
       "quantization.calibration.source: bn_stats", "quantization.calibration.batch",
-      "quantization.calibration.preprocessing",    "quantization.accuracy.metric: custom:*",
+      "quantization.accuracy.metric: custom:*",
   };
   return *kSettings;
 }

@@ -254,6 +254,42 @@ runtime::QuantizeOptions ToQuantizeOptions(const QuantizationConfig& config) {
   return options;
 }
 
+// None if nothing is set.
+std::optional<runtime::ImagePreprocessing> ToPreprocessing(const PreprocessingConfig& config) {
+  using Preprocessing = runtime::ImagePreprocessing;
+  const bool set = config.resize.height > 0 || config.crop.height > 0 || !config.mean.empty() ||
+                   !config.std.empty() || config.scale || config.layout || config.color;
+  if (!set) return std::nullopt;
+  Preprocessing result{.mean = config.mean, .std = config.std};
+  const auto size = [](const ImageSizeConfig& from) {
+    return runtime::ImageSize{from.height, from.width};
+  };
+  if (config.resize.width > 0) {
+    result.resize = size(config.resize);
+  } else {
+    result.shorter_side = config.resize.height;
+  }
+  if (config.crop.height > 0) result.crop = size(config.crop);
+  result.scale = config.scale.value_or(result.scale);
+  if (config.layout) {
+    result.layout = *config.layout == ImageLayout::kNchw ? Preprocessing::Layout::kNchw
+                                                         : Preprocessing::Layout::kNhwc;
+  }
+  if (!config.color) return result;
+  switch (*config.color) {
+    case ImageColor::kRgb:
+      result.color = Preprocessing::Color::kRgb;
+      break;
+    case ImageColor::kBgr:
+      result.color = Preprocessing::Color::kBgr;
+      break;
+    case ImageColor::kGray:
+      result.color = Preprocessing::Color::kGray;
+      break;
+  }
+  return result;
+}
+
 // Settings that say where things are: what is there counts by its content.
 bool ChangesNetwork(absl::string_view path) {
   for (const char* other :
@@ -292,6 +328,7 @@ runtime::LoadOptions ToLoadOptions(const ModelConfig& model, int threads) {
           .threads = threads,
           .mode = ToMode(quantization.mode),
           .calibration_path = quantization.calibration.path,
+          .preprocessing = ToPreprocessing(quantization.calibration.preprocessing),
           .statistics = quantization.calibration.source == CalibrationSource::kFile,
           .save_statistics = quantization.calibration.save,
           .dynamic = quantization.calibration.source == CalibrationSource::kDynamic ||

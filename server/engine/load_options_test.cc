@@ -1,5 +1,7 @@
 #include "server/engine/load_options.h"
 
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "server/config/config_file.h"
@@ -132,6 +134,63 @@ TEST(ToLoadOptions, FoldBatchNorm) {
 TEST(ToLoadOptions, OverrideEmbedded) {
   EXPECT_FALSE(Options("").strip_quantization);
   EXPECT_TRUE(Options("override_embedded: true").strip_quantization);
+}
+
+TEST(ToLoadOptions, Preprocessing) {
+  using Preprocessing = runtime::ImagePreprocessing;
+  const auto preprocessing = [](const std::string& settings) {
+    return Options(absl::StrCat("calibration: {preprocessing: {", settings, "}}")).preprocessing;
+  };
+  EXPECT_FALSE(Options("").preprocessing.has_value());
+  EXPECT_FALSE(preprocessing("").has_value());
+  for (const char* one : {"scale: 1", "layout: nhwc", "color: rgb", "resize: 4"}) {
+    EXPECT_TRUE(preprocessing(one).has_value()) << one;
+  }
+  const Preprocessing all = preprocessing(
+                                "resize: [8, 9], crop: [6, 7], mean: [1, 2, 3], std: [4], "
+                                "scale: 5, layout: nhwc, color: bgr")
+                                .value();
+  EXPECT_EQ(all.resize.value().height, 8);
+  EXPECT_EQ(all.resize.value().width, 9);
+  EXPECT_EQ(all.shorter_side, 0);
+  EXPECT_EQ(all.crop.value().height, 6);
+  EXPECT_EQ(all.crop.value().width, 7);
+  EXPECT_EQ(all.mean, std::vector<double>({1, 2, 3}));
+  EXPECT_EQ(all.std, std::vector<double>({4}));
+  EXPECT_EQ(all.scale, 5);
+  EXPECT_EQ(all.layout, Preprocessing::Layout::kNhwc);
+  EXPECT_EQ(all.color, Preprocessing::Color::kBgr);
+  const Preprocessing few = preprocessing("resize: 4, color: gray").value();
+  EXPECT_EQ(few.shorter_side, 4);
+  EXPECT_FALSE(few.resize.has_value());
+  EXPECT_EQ(few.color, Preprocessing::Color::kGray);
+  EXPECT_EQ(few.layout, Preprocessing::Layout::kFromModel);
+  EXPECT_EQ(few.scale, 255);
+}
+
+// What was quantized with other pixels must not be taken over.
+TEST(ToPackCache, PreprocessingIsPartOfTheKey) {
+  const auto key = [](const std::string& settings) {
+    const auto loaded = ParseConfig(
+        absl::StrCat("quantization: {calibration: {preprocessing: {", settings, "}}}"), "f.yaml");
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    return loaded.ok() ? ToPackCache(loaded->config.quantization).configuration : "";
+  };
+  std::set<std::string> keys;
+  const std::vector<std::string> different = {
+      "",
+      "resize: 8",
+      "resize: [8, 8]",
+      "resize: 8, crop: [7, 7]",
+      "mean: [0.48145466], std: [1]",
+      "mean: [0.48145467], std: [1]",
+      "mean: [0.48145466], std: [2]",
+      "scale: 1",
+      "layout: nhwc",
+      "color: bgr",
+  };
+  for (const std::string& settings : different) keys.insert(key(settings));
+  EXPECT_EQ(keys.size(), different.size());
 }
 
 TEST(ToLoadOptions, PolicyOfMixedPrecision) {

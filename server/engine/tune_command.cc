@@ -75,15 +75,15 @@ class Bench {
                                   : quantization.calibration.path;
     runtime::CalibrationData data;
     if (!where.empty()) {
-      OCTET_ASSIGN_OR_RETURN(data,
-                             runtime::ReadCalibrationData(where, model.inputs, model.batchable,
-                                                          load.calibration_samples));
+      OCTET_ASSIGN_OR_RETURN(
+          data, runtime::ReadCalibrationData(where, model.inputs, model.batchable,
+                                             load.calibration_samples, load.preprocessing));
     }
     if (!quantization.accuracy.validation.empty()) {
       OCTET_ASSIGN_OR_RETURN(
           runtime::CalibrationData validation,
           runtime::ReadCalibrationData(quantization.accuracy.validation, model.inputs,
-                                       model.batchable, kMostMeasuringSamples));
+                                       model.batchable, kMostMeasuringSamples, load.preprocessing));
       samples_ = runtime::WithoutSeen(data.samples, validation);
     } else {
       samples_ = runtime::HoldOut(data, load.quantization.held_out_share).held_out;

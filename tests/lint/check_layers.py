@@ -31,6 +31,8 @@ DOORS = {
     r"spdlog/|CLI/": ["server/"],
     r"openssl/": ["base/", "server/grpc/"],
     r"hwy/": ["kernels/", "quant/"],
+    r"google/protobuf/(struct\.pb|util/json_util)\.h": ["runtime/"],
+    r"jpeglib\.h|jerror\.h|png\.h": ["runtime/images/"],
 }
 
 # What must not be written, why, and where it may be all the same.

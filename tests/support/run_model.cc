@@ -4,11 +4,13 @@
 //   PATH]
 //             [--batches 1,8] [--all-int8] [--reduced-weights] [--weights ALGORITHM]
 //             [--group N] [--codebook ALGORITHM] [--no-gptq] [--expand-run]
+//             [--resize 256|HxW] [--crop HxW] [--mean R,G,B] [--std R,G,B] [--bgr] [--gray]
 //
 // The samples go through as the server's do: loaded by LoadModel(), each sample a caller of its
 // own, as many callers to a run as the batch size says. --all-int8 keeps every layer in int8,
 // whatever that does to the outputs: for models of random weights. --reduced-weights limits weight
-// codes to what every processor multiplies exactly. The last four are of 4-bit weights.
+// codes to what every processor multiplies exactly. The options from --weights on are of 4-bit
+// weights, those from --resize on of images: SAMPLES may be a folder of them.
 //
 // OUTPUT_FOLDER/BATCH_INDEX.bin gets the rows of one output, one caller after the other; the
 // standard output gets what scripts read, "KEY VALUE" a line, and for each file
@@ -17,6 +19,7 @@
 #include <algorithm>
 #include <cstring>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -77,6 +80,50 @@ absl::StatusOr<size_t> ParseTarget(const std::string& word, const std::string& v
   return 2;
 }
 
+absl::StatusOr<std::vector<double>> ParseNumbers(const std::string& text, char separator) {
+  std::vector<double> numbers;
+  for (const absl::string_view part : absl::StrSplit(text, separator)) {
+    double number = 0;
+    if (!absl::SimpleAtod(part, &number)) {
+      return absl::InvalidArgumentError(absl::StrCat(text, ": ", part, " is no number"));
+    }
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+// "HxW", or one number with which the width is 0.
+absl::StatusOr<runtime::ImageSize> ParseSize(const std::string& text) {
+  OCTET_ASSIGN_OR_RETURN(std::vector<double> sides, ParseNumbers(text, 'x'));
+  sides.resize(2);
+  return runtime::ImageSize{static_cast<int64_t>(sides[0]), static_cast<int64_t>(sides[1])};
+}
+
+// What is done to images; how many words it took.
+absl::StatusOr<size_t> ParseImages(const std::string& word, const std::string& value,
+                                   std::optional<runtime::ImagePreprocessing>& images) {
+  runtime::ImagePreprocessing settings = images.value_or(runtime::ImagePreprocessing());
+  size_t taken = 2;
+  if (word == "--mean" || word == "--std") {
+    OCTET_ASSIGN_OR_RETURN((word == "--mean" ? settings.mean : settings.std),
+                           ParseNumbers(value, ','));
+  } else if (word == "--crop") {
+    OCTET_ASSIGN_OR_RETURN(settings.crop, ParseSize(value));
+  } else if (word == "--resize") {
+    OCTET_ASSIGN_OR_RETURN(const runtime::ImageSize size, ParseSize(value));
+    if (size.width == 0) settings.shorter_side = size.height;
+    if (size.width > 0) settings.resize = size;
+  } else if (word == "--bgr" || word == "--gray") {
+    settings.color = word == "--bgr" ? runtime::ImagePreprocessing::Color::kBgr
+                                     : runtime::ImagePreprocessing::Color::kGray;
+    taken = 1;
+  } else {
+    return 0;
+  }
+  images = settings;
+  return taken;
+}
+
 absl::StatusOr<Arguments> Parse(const std::vector<std::string>& words) {
   Arguments arguments;
   std::vector<std::string> paths;
@@ -86,8 +133,10 @@ absl::StatusOr<Arguments> Parse(const std::vector<std::string>& words) {
     const std::string value = i + 1 < words.size() ? words[i + 1] : "";
     OCTET_ASSIGN_OR_RETURN(const size_t taken, ParseWeights(words[i], value, options.quantization));
     OCTET_ASSIGN_OR_RETURN(const size_t also, ParseTarget(words[i], value, options.quantization));
-    if (taken + also > 0) {
-      i += taken + also - 1;
+    OCTET_ASSIGN_OR_RETURN(const size_t images,
+                           ParseImages(words[i], value, options.preprocessing));
+    if (taken + also + images > 0) {
+      i += taken + also + images - 1;
     } else if (words[i] == "--int4") {
       options.mode = runtime::Mode::kInt4;
       options.samples_required = true;
@@ -203,9 +252,10 @@ absl::Status Run(const std::vector<std::string>& words) {
   OCTET_ASSIGN_OR_RETURN(const Arguments arguments, Parse(words));
   OCTET_ASSIGN_OR_RETURN(const auto model, runtime::LoadModel(arguments.model, arguments.options));
   PrintSummary(*model);
-  OCTET_ASSIGN_OR_RETURN(const runtime::CalibrationData data,
-                         runtime::ReadCalibrationData(arguments.samples, model->inputs(),
-                                                      model->batchable(), size_t{1} << 20));
+  OCTET_ASSIGN_OR_RETURN(
+      const runtime::CalibrationData data,
+      runtime::ReadCalibrationData(arguments.samples, model->inputs(), model->batchable(),
+                                   size_t{1} << 20, arguments.options.preprocessing));
   std::vector<Caller> callers;
   callers.reserve(data.samples.size());
   for (const std::vector<Tensor>& sample : data.samples) {

@@ -42,12 +42,12 @@ const Fields<CalibrationConfig>& CalibrationFields() {
           "refused for models that read images (Q010). file: statistics of earlier samples, in "
           ".qcal files; refused if they are of another network (Q009). traffic: dynamic at first; "
           "when enough requests have come, static by these, if the accuracy target holds."),
-      Value(
-          "path", &CalibrationConfig::path, Path("the path of a file or folder"),
-          "Samples as .npz, .npy, ONNX test-data .pb or, with preprocessing, .jpg and .png files; "
-          "none is the folder `calibration` beside the model, if there is one. For source file a "
-          ".qcal file, or a folder whose "
-          ".qcal files count together."),
+      Value("path", &CalibrationConfig::path, Path("the path of a file or folder"),
+            "Samples as .npz, .npy, ONNX test-data .pb or .jsonl files of tokens; with "
+            "preprocessing .jpg and .png files. None is the folder `calibration` beside the model, "
+            "if there is one. For source file a "
+            ".qcal file, or a folder whose "
+            ".qcal files count together."),
       Value("save", &CalibrationConfig::save, Path("the path of a file or folder"),
             "Where to keep the statistics of the samples, as a .qcal file; in a folder each model "
             "has one. None: nowhere."),

@@ -33,7 +33,6 @@ using quant::Precision;
 
 // Enough to compare layers, and to compare ways to choose ranges.
 constexpr size_t kLayerSamples = 4;
-constexpr size_t kReportSamples = 2;  // of what is only told
 constexpr size_t kRangeSamples = 32;
 
 class ModelQuantizer {
@@ -286,7 +285,7 @@ class ModelQuantizer {
     for (const NodeId id : layers_) results.push_back(graph_.node(id).outputs[0]);
     Progress("measure layers", absl::StrCat(results.size()));
     const Samples all(measuring_.samples);
-    const Samples samples = all.first(std::min(kReportSamples, all.size()));
+    const Samples samples = all.first(std::min(kLayerSamples, all.size()));
     OCTET_ASSIGN_OR_RETURN(
         const std::vector<double> sqnr_db,
         ValueSqnrDb(graph_, *best_, results, samples, Floats(), quantized_weights_));

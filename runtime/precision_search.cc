@@ -343,6 +343,19 @@ class Search {
   bool out_of_time_ = false;
 };
 
+// The layers, of which those with many of the weights have to stay in int8: in float32 they would
+// cost the memory that int8 is for.
+std::vector<SearchLayer> HeavyStay(std::vector<SearchLayer> layers) {
+  double total = 0;
+  for (const SearchLayer& layer : layers) total += static_cast<double>(layer.weights);
+  for (SearchLayer& layer : layers) {
+    if (static_cast<double>(layer.weights) <= total * kCheapFloatFraction) continue;
+    if (!IsInt8(layer.ladder.front())) continue;
+    std::erase_if(layer.ladder, [](Precision precision) { return !IsInt8(precision); });
+  }
+  return layers;
+}
+
 }  // namespace
 
 absl::StatusOr<SearchResult> SearchPrecisions(const std::vector<SearchLayer>& layers,
@@ -355,7 +368,8 @@ absl::StatusOr<SearchResult> SearchPrecisions(const std::vector<SearchLayer>& la
   SearchOptions more = options;
   more.target.value = std::max(options.target.value, kComfortableSqnr);
   more.max_float_fraction = std::min(options.max_float_fraction, kCheapFloatFraction);
-  OCTET_ASSIGN_OR_RETURN(SearchResult cheap, Search(layers, start, more, measure).Run());
+  const std::vector<SearchLayer> candidates = HeavyStay(layers);
+  OCTET_ASSIGN_OR_RETURN(SearchResult cheap, Search(candidates, start, more, measure).Run());
   if (cheap.out_of_time || Holds(options.target, cheap.values)) return cheap;
   more = options;
   more.seconds -= cheap.seconds;

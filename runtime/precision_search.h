@@ -28,11 +28,13 @@ struct SearchLayer {
   // The precisions it may have, the first the one it starts with, then upwards in the order int8,
   // int8 dynamic, bfloat16, float32. One: it is fixed.
   std::vector<quant::Precision> ladder;
+  int64_t weights = 0;
 };
 
-// SQNR of a network's output from which on nobody sees a difference, 25 dB, and one more: the search
-// chooses by the samples it measures on, of which it makes the most. And the share of the
-// multiply-accumulates that may leave int8 for it.
+// SQNR of a network's output from which on nobody sees a difference, 25 dB, and one more, since the
+// search chooses by the samples that it measures on and makes the most of these. And the share of
+// the multiply-accumulates that may leave int8 for it; layers with a larger share of the weights
+// stay.
 inline constexpr double kComfortableSqnr = 26;
 inline constexpr double kCheapFloatFraction = 0.05;
 

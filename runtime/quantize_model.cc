@@ -273,7 +273,8 @@ class ModelQuantizer {
       const bool fixed = rules_[i] != nullptr && rules_[i]->mode;
       layers.push_back({layer.node, layer.macs,
                         fixed ? std::vector<Precision>{layer.precision}
-                              : LadderOf(layer.precision, layer.op, options_.fallback, bfloat16)});
+                              : LadderOf(layer.precision, layer.op, options_.fallback, bfloat16),
+                        ElementCount(layer.weight_shape)});
     }
     return layers;
   }

@@ -1,6 +1,7 @@
 """The table of every way to quantize a model, measured on the server itself.
 
     python -m tests.models.quantization_table [--models digits minilm] [--write docs/quantization.md]
+        [--rows "int8, every default"]
 
 Each row is a configuration file: the server loads the model with it, the evaluation samples go
 through it over the network, and their outputs are judged against float32 in ONNX Runtime and against
@@ -155,8 +156,8 @@ def data_of(name: str) -> inputs.Dataset:
                           inputs.rows(full.evaluation, 0, most), full.labels[:most])  # fmt: skip
 
 
-def table(name: str) -> str:
-    """The table in Markdown; tells how far it is."""
+def table(name: str, wanted: list[str]) -> str:
+    """The table in Markdown; tells how far it is. `wanted`: labels of its only rows, or nothing."""
     dataset = data_of(name)
     reference = peers.run_onnxruntime(build.path(name), dataset.evaluation, BATCH)
     begin = time.monotonic()
@@ -166,6 +167,8 @@ def table(name: str) -> str:
         folder = Path(scratch)
         np.savez(folder / "calibration.npz", **dataset.calibration)
         for row in rows():
+            if wanted and row.label not in wanted:
+                continue
             if why := refused(row, folder):
                 left_out.append(f"{row.label}: {why}")
                 continue
@@ -200,22 +203,34 @@ def write(file: Path, name: str, text: str) -> None:
     file.write_text(head + begin + text + "\n" + end + rest.split(end, 1)[1])
 
 
+def replace_rows(file: Path, name: str, text: str) -> None:
+    """Puts the rows of `text` in place of those with the same labels in the table that is there."""
+    begin, end = f"<!-- table {name} -->\n", "<!-- end -->"
+    head, rest = file.read_text().split(begin, 1)
+    old, tail = rest.split(end, 1)
+    new = {line.split(" | ")[0]: line for line in text.splitlines() if line.startswith("| ")}
+    lines = [new.get(line.split(" | ")[0], line) for line in old.splitlines()]
+    file.write_text(head + begin + "\n".join(lines) + "\n" + end + tail)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME")
     parser.add_argument("--write", type=Path, metavar="FILE",
                         help="put the tables into this document, between their marks")  # fmt: skip
+    parser.add_argument("--rows", nargs="+", default=[], metavar="LABEL",
+                        help="only these; --write replaces them in the table")  # fmt: skip
     arguments = parser.parse_args()
     os.environ.setdefault(BINARY, str(cache.ROOT / "build/dev/server/octet"))
     for name in arguments.models:
         print(f"\n{name}")
         try:
-            text = table(name)
+            text = table(name, arguments.rows)
         except zoo.ZooMissing as error:
             print(f"{name}: skipped: {error}")
             continue
         if arguments.write:
-            write(arguments.write, name, text)
+            (replace_rows if arguments.rows else write)(arguments.write, name, text)
 
 
 if __name__ == "__main__":

@@ -103,14 +103,14 @@ TEST(SearchPrecisions, CheapAccuracyLeavesLayersWithManyWeights) {
   std::vector<double> noise(100, 2e-5);
   noise[0] = noise[1] = noise[2] = 1.5e-3;
   FakeNetwork network(noise);
-  for (SearchLayer& layer : network.layers_) layer = {"layer", 1, {kInt8, kDynamic, kFloat}, 10};
+  for (SearchLayer& layer : network.layers_) layer = {"layer", 1, {kInt8, kFloat}, 10};
   network.layers_[0].weights = 60;  // 60 of 1050
   SearchOptions options = Target(20);
   options.target_is_set = false;
   const SearchResult cheap = network.Search(options);
-  EXPECT_NE(cheap.precisions[0], kFloat);
-  EXPECT_GT(CountOf(cheap, kFloat) + CountOf(cheap, kDynamic), 0);
-  network.layers_[0].ladder = {kInt8, kFloat};
+  EXPECT_EQ(cheap.precisions[0], kInt8);
+  EXPECT_EQ(cheap.precisions[1], kFloat);
+  EXPECT_EQ(cheap.precisions[2], kFloat);
   options.target.value = 28;  // which the first layer alone keeps from holding
   EXPECT_EQ(network.Search(options).precisions[0], kFloat) << "what is asked for goes first";
 }

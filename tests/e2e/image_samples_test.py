@@ -181,7 +181,8 @@ def test_a_folder_calibrates_as_arrays_do(tmp_path, folder, classifier, arrays):
                      f"{COUNT}, path: {tmp_path}/samples.npz}}")
     assert images["calibration"]["samples"] == same["calibration"]["samples"] > 0
     assert images["calibration"]["source"] == str(folder)
-    assert images["accuracy"]["sqnr"] == pytest.approx(same["accuracy"]["sqnr"], abs=0.5)
+    # Pixels may be one level apart, which other tests hold: at 40 dB that is the noise's own size.
+    assert images["accuracy"]["sqnr"] == pytest.approx(same["accuracy"]["sqnr"], abs=2)
 
 
 def test_labels(tmp_path, folder, classifier, labels):

@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
+#include "base/memory.h"
 
 namespace octet {
 
@@ -34,6 +35,10 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
       memory, [size](const void* start) { munmap(const_cast<void*>(start), size); });
   file.bytes_ = {static_cast<const std::byte*>(memory), size};
   return file;
+}
+
+void MappedFile::DropPages() const {
+  if (!bytes_.empty()) DropFilePages(bytes_);
 }
 
 absl::Status WriteFile(const std::string& path, absl::string_view content) {

@@ -20,6 +20,8 @@ class MappedFile {
   static absl::StatusOr<MappedFile> Open(const std::string& path);
 
   std::span<const std::byte> bytes() const { return bytes_; }
+  // Lets go of the memory that bytes were read into; they stay readable.
+  void DropPages() const;
 
  private:
   std::shared_ptr<const void> mapping_;

@@ -1,8 +1,10 @@
 #include "base/memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
@@ -18,8 +20,6 @@ constexpr size_t kMapped = SIZE_MAX;
 constexpr size_t kMapped = size_t{256} << 10;
 #endif
 
-size_t RoundedUp(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
-
 }  // namespace
 
 void FreeBytes::operator()(std::byte* bytes) const {
@@ -28,6 +28,18 @@ void FreeBytes::operator()(std::byte* bytes) const {
   } else {
     munmap(bytes, mapped_bytes);
   }
+}
+
+void UnmapFile::operator()(std::byte* bytes) const {
+  munmap(bytes, size);
+  if (afterwards) afterwards();
+}
+
+void DropFilePages(std::span<const std::byte> mapped) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const size_t into_page = reinterpret_cast<uintptr_t>(mapped.data()) % page;
+  madvise(const_cast<std::byte*>(mapped.data()) - into_page, mapped.size() + into_page,
+          MADV_DONTNEED);
 }
 
 Bytes AllocateZeroed(size_t size) {

@@ -1,7 +1,6 @@
 #include "base/read_record.h"
 
-#include <openssl/evp.h>
-
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,18 +15,29 @@ absl::Status Changed(const std::string& path) {
 }  // namespace
 
 absl::Status ReadRecord::Add(const std::string& path, std::span<const std::byte> bytes) {
-  Part part{.path = path, .size = bytes.size()};
-  unsigned int digest_size = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(part.sha256.data()),
-                 &digest_size, EVP_sha256(), nullptr) != 1 ||
-      digest_size != part.sha256.size()) {
-    return absl::InternalError(absl::StrCat(path, ": OpenSSL cannot compute its SHA-256"));
+  return Add({.path = path, .size = bytes.size(), .sha256 = Sha256Of(bytes)});
+}
+
+absl::Status ReadRecord::Add(const std::string& path, const MappedFile& file) {
+  constexpr size_t kPieceBytes = size_t{4} << 20;
+  Sha256 sha256;
+  const std::span<const std::byte> bytes = file.bytes();
+  for (size_t at = 0; at < bytes.size(); at += kPieceBytes) {
+    sha256.Add(bytes.subspan(at, std::min(kPieceBytes, bytes.size() - at)));
+    file.DropPages();
+  }
+  return Add({.path = path, .size = bytes.size(), .sha256 = sha256.Finish()});
+}
+
+absl::Status ReadRecord::Add(Part part) {
+  if (part.sha256 == Sha256::Digest{}) {
+    return absl::InternalError(absl::StrCat(part.path, ": OpenSSL cannot compute its SHA-256"));
   }
   if (!rereading_) {
     parts_.push_back(std::move(part));
     return absl::OkStatus();
   }
-  if (next_ >= parts_.size() || parts_[next_] != part) return Changed(path);
+  if (next_ >= parts_.size() || parts_[next_] != part) return Changed(part.path);
   ++next_;
   return absl::OkStatus();
 }

@@ -2,13 +2,14 @@
 
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "base/file.h"
+#include "base/sha256.h"
 
 namespace octet {
 
@@ -19,6 +20,8 @@ class ReadRecord {
   // `bytes` is a part of the file at `path`, or of what a folder holds. FailedPrecondition if this
   // is a copy for rereading and the part is another, naming the path.
   absl::Status Add(const std::string& path, std::span<const std::byte> bytes);
+  // The whole file at `path`, a piece in memory at a time.
+  absl::Status Add(const std::string& path, const MappedFile& file);
 
   // At the end of reading again: FailedPrecondition if something was not read.
   absl::Status Finish() const;
@@ -29,10 +32,12 @@ class ReadRecord {
   struct Part {
     std::string path;
     size_t size = 0;
-    std::array<std::byte, 32> sha256 = {};
+    Sha256::Digest sha256 = {};
 
     bool operator==(const Part&) const = default;
   };
+
+  absl::Status Add(Part part);
 
   std::vector<Part> parts_;
   bool rereading_ = false;

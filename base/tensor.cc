@@ -85,6 +85,12 @@ Tensor Tensor::WithBytesOf(const Tensor& other) const {
   return result;
 }
 
+bool Tensor::in_file() const { return std::get_deleter<UnmapFile>(bytes_) != nullptr; }
+
+void Tensor::DropPages() const {
+  if (in_file()) DropFilePages({data(), byte_size()});
+}
+
 Tensor Tensor::WithoutBytes() const {
   Tensor result = *this;
   result.bytes_.reset();

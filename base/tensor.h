@@ -109,6 +109,11 @@ class Tensor {
   // Whether other tensors, or what was made from one, hold these bytes too.
   bool shares_bytes() const { return bytes_.use_count() > 1; }
 
+  // Whether the bytes lie in a TensorFile, read-only.
+  bool in_file() const;
+  // If so, lets go of the memory that they are in; they stay readable.
+  void DropPages() const;
+
   const std::byte* data() const { return bytes_.get(); }
   std::byte* mutable_data() { return bytes_.get(); }
   template <typename T>
@@ -123,6 +128,8 @@ class Tensor {
   TensorView mutable_view() { return {dtype_, shape_, mutable_data()}; }
 
  private:
+  friend class TensorFile;
+
   DataType dtype_ = DataType::kFloat32;
   Shape shape_ = {0};
   std::shared_ptr<std::byte[]> bytes_;

@@ -29,8 +29,18 @@ ValueId Graph::AddConstant(std::string name, Tensor tensor, std::optional<QuantP
   const ValueId id =
       AddValue(std::move(name),
                {.dtype = tensor.dtype(), .shape = tensor.shape(), .quant = std::move(quant)});
-  MutableValue(id).constant = std::move(tensor);
+  MutableValue(id).constant = Hold(std::move(tensor));
   return id;
+}
+
+Tensor Graph::Hold(Tensor tensor) const {
+  return tensor_file_ == nullptr ? std::move(tensor) : tensor_file_->Hold(tensor);
+}
+
+void Graph::DropPages() const {
+  for (const Value& value : values_) {
+    if (value.constant) value.constant->DropPages();
+  }
 }
 
 std::string Graph::UniqueNodeName(const std::string& wanted) const {
@@ -218,7 +228,7 @@ void Graph::MakeConstant(ValueId id, Tensor tensor) {
     changed.producer.reset();
   }
   changed.type = {.dtype = tensor.dtype(), .shape = tensor.shape()};
-  changed.constant = std::move(tensor);
+  changed.constant = Hold(std::move(tensor));
 }
 
 void Graph::ReleaseBytes(ValueId id) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/tensor.h"
+#include "base/tensor_file.h"
 #include "graph/node.h"
 #include "graph/op_schema.h"
 #include "graph/types.h"
@@ -51,6 +53,15 @@ class Graph {
   explicit Graph(const OpRegistry& registry) : registry_(&registry) {}
 
   const OpRegistry& registry() const { return *registry_; }
+
+  // From now on large constants go to `file`, also of copies of this graph: they are in memory only
+  // while somebody reads them. Null: they are kept in memory.
+  void HoldConstantsIn(std::shared_ptr<TensorFile> file) { tensor_file_ = std::move(file); }
+  const std::shared_ptr<TensorFile>& tensor_file() const { return tensor_file_; }
+  // A tensor as it is kept as a constant of this graph.
+  Tensor Hold(Tensor tensor) const;
+  // Tensor::DropPages() of all constants.
+  void DropPages() const;
 
   ValueId AddInput(Input input, std::string name, TensorType type);
   void AddOutput(ValueId value, std::string name, DataType border_type);
@@ -120,6 +131,7 @@ class Graph {
   std::string UniqueNodeName(const std::string& wanted) const;
 
   const OpRegistry* registry_;
+  std::shared_ptr<TensorFile> tensor_file_;
   std::vector<std::optional<Node>> nodes_;  // none where a node was removed
   absl::flat_hash_set<std::string> node_names_;
   std::vector<Value> values_;

@@ -20,6 +20,7 @@ absl::StatusOr<std::vector<PassReport>> RunPasses(Graph& graph, std::span<const 
       if (status.ok()) status = InferSymbolicTypes(graph).status();
     }
     if (!status.ok()) return Annotate(status, absl::StrCat("pass ", pass.name));
+    graph.DropPages();
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     reports.push_back({std::string(pass.name), *rewrites, elapsed.count()});
   }

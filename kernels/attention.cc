@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/memory.h"
 #include "base/status.h"
 #include "kernels/channels_last.h"
 #include "kernels/dispatch_gate.h"
@@ -21,7 +22,7 @@ constexpr int kQuery = 0, kKey = 1, kValue = 2, kMask = 3, kResult = 4, kOperand
 constexpr int64_t kChunkBytes = int64_t{128} << 10;
 constexpr size_t kAlignment = 64;
 
-size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+size_t Aligned(size_t bytes) { return RoundedUp(bytes, kAlignment); }
 
 int64_t LargestDivisor(int64_t number, int64_t most) {
   for (int64_t divisor = std::min(number, most); divisor > 1; --divisor) {

@@ -315,6 +315,7 @@ int Lowerer::NewBuffer(size_t bytes) {
 int Lowerer::KeepConstant(const Tensor& tensor) {
   const int buffer = NewBuffer(tensor.byte_size());
   program_.buffers.back().constant = tensor.data();
+  program_.buffers.back().in_file = tensor.in_file();
   program_.constants.push_back(std::make_shared<const Tensor>(tensor));
   return buffer;
 }

@@ -85,7 +85,9 @@ absl::StatusOr<int> LoweringContext::PackedWeight(
   const Tensor& weight = constant(i);
   return lowerer_.ConstantBuffer(weight.id(), layout, [&]() -> absl::StatusOr<Tensor> {
     if (!weight.has_bytes()) return weight;
-    return pack();
+    absl::StatusOr<Tensor> packed = pack();
+    weight.DropPages();
+    return packed;
   });
 }
 

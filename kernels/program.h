@@ -18,6 +18,7 @@ struct Buffer {
   // Weights and other constants: their address, which outlives the program. Null: lives in the
   // context's arena.
   const std::byte* constant = nullptr;
+  bool in_file = false;  // a constant whose pages may be dropped, see TensorFile
 };
 
 struct Step {

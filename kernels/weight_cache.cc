@@ -19,6 +19,11 @@ absl::StatusOr<Tensor> WeightCache::Get(uint64_t constant, const std::string& la
   if (found != packed_.end()) return found->second;
   OCTET_ASSIGN_OR_RETURN(Tensor packed, pack());
   if (!packed.has_bytes()) return packed;  // released: the next caller may have the bytes
+  if (file_ != nullptr) {
+    packed = file_->Hold(packed);
+  } else if (packed.in_file()) {
+    OCTET_ASSIGN_OR_RETURN(packed, Tensor::Copy(packed.view()));
+  }
   packed_.emplace(std::pair(constant, layout), packed);
   return packed;
 }

@@ -26,7 +26,8 @@ absl::Status RoundWeights(const graph::Graph& graph, const LayerPrecisions& laye
     const Tensor& weight = *graph.value(graph.node(layer).inputs[1]).constant;
     if (rounded.contains(weight.id())) continue;
     OCTET_ASSIGN_OR_RETURN(Tensor tensor, ToBFloat16(weight.view()));
-    rounded.emplace(weight.id(), std::move(tensor));
+    weight.DropPages();
+    rounded.emplace(weight.id(), graph.Hold(std::move(tensor)));
   }
   return absl::OkStatus();
 }

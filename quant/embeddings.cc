@@ -73,6 +73,8 @@ absl::StatusOr<int> QuantizeEmbeddings(bool zero_non_finite, EmbeddingsById& kno
       if (!quantized.ok()) {
         return Annotate(quantized.status(), absl::StrCat("embedding table ", graph.value(id).name));
       }
+      quantized->codes = graph.Hold(std::move(quantized->codes));
+      table.DropPages();
       found = known.emplace(table.id(), *std::move(quantized)).first;
     }
     Replace(found->second, id, graph);

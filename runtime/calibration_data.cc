@@ -102,7 +102,7 @@ class Reader {
   }
 
   // An even choice of at most `most` samples.
-  absl::StatusOr<CalibrationData> Take(size_t most) const {
+  absl::StatusOr<CalibrationData> Take(size_t most, TensorFile* file) const {
     size_t total = 0;
     bool labelled = true;
     for (const SampleSet& set : sets_) {
@@ -117,6 +117,9 @@ class Reader {
         // The sample is taken when its share of `wanted` reaches the next whole number.
         if ((seen + 1) * wanted / total == seen * wanted / total) continue;
         OCTET_ASSIGN_OR_RETURN(std::vector<Tensor> sample, set.sample(s));
+        for (Tensor& tensor : sample) {
+          if (file != nullptr) tensor = file->Hold(tensor);
+        }
         data.samples.push_back(std::move(sample));
         if (labelled) data.labels.push_back((*set.labels)[s]);
       }
@@ -266,11 +269,11 @@ class Reader {
 
 absl::StatusOr<CalibrationData> ReadCalibrationData(
     const std::string& path, const std::vector<TensorSpec>& inputs, bool batchable,
-    size_t max_samples, const std::optional<ImagePreprocessing>& preprocessing) {
+    size_t max_samples, const std::optional<ImagePreprocessing>& preprocessing, TensorFile* file) {
   if (inputs.empty()) return absl::InvalidArgumentError("the model has no inputs to calibrate");
   Reader reader(inputs, batchable, preprocessing);
   OCTET_RETURN_IF_ERROR(reader.Read(path));
-  OCTET_ASSIGN_OR_RETURN(CalibrationData data, reader.Take(max_samples));
+  OCTET_ASSIGN_OR_RETURN(CalibrationData data, reader.Take(max_samples, file));
   data.source = path;
   if (data.samples.empty()) {
     return absl::NotFoundError(absl::StrCat("calibration data: no samples in ", path));

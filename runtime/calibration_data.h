@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/tensor.h"
+#include "base/tensor_file.h"
 #include "runtime/compiled_model.h"
 #include "runtime/images/preprocessing.h"
 
@@ -40,12 +41,15 @@ struct CalibrationData {
 // With `preprocessing` also a .jpg, .jpeg or .png file, and those in a folder and its subfolders,
 // as ImageInput (image_input.h) reads them, with labels as ImageSamples() does (image_folder.h).
 // Only those that are taken are decoded. Without, images beside arrays are passed over.
+//
+// Large tensors go to `file`, unless that is null.
 //   NotFound         nothing there
 //   InvalidArgument  damaged, or not fitting the model's inputs; the message names file and array.
 //                    Only images, and no preprocessing
 absl::StatusOr<CalibrationData> ReadCalibrationData(
     const std::string& path, const std::vector<TensorSpec>& inputs, bool batchable,
-    size_t max_samples, const std::optional<ImagePreprocessing>& preprocessing = std::nullopt);
+    size_t max_samples, const std::optional<ImagePreprocessing>& preprocessing = std::nullopt,
+    TensorFile* file = nullptr);
 
 // The folder or file that lies beside the model: MODEL_DIR/calibration; empty if there is none.
 std::string CalibrationBeside(const std::string& model_path);

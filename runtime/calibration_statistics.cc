@@ -92,7 +92,7 @@ absl::StatusOr<CalibrationStatistics> ObserveStatistics(const graph::Graph& grap
   for (size_t i = 0; i < graph.value_count(); ++i) {
     if (selection.quantizer[i] >= 0) values.push_back(static_cast<ValueId>(i));
   }
-  kernels::WeightCache weights;
+  kernels::WeightCache weights(graph.tensor_file());
   OCTET_ASSIGN_OR_RETURN(std::vector<quant::Histogram> histograms,
                          Observe(graph, values, data.samples, weights));
   CalibrationStatistics statistics{.network = Hex(Fingerprint(graph)),

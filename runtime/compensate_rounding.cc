@@ -64,7 +64,9 @@ absl::Status Round(const graph::Graph& graph, const RoundedLayer& layer,
     if (!rounded) return absl::OkStatus();
     codes.insert(codes.end(), rounded->begin(), rounded->end());
   }
-  OCTET_ASSIGN_OR_RETURN(layer.weights->codes, quant::CodesLike(weight.shape(), axis, codes));
+  weight.DropPages();
+  OCTET_ASSIGN_OR_RETURN(Tensor rounded, quant::CodesLike(weight.shape(), axis, codes));
+  layer.weights->codes = graph.Hold(std::move(rounded));
   MeasureAnew(exact, codes, *layer.weights);
   layer.weights->feedback = true;
   return absl::OkStatus();

@@ -165,6 +165,8 @@ absl::StatusOr<BiasCorrections> CorrectBiases(const Graph& graph, const quant::S
     const uint64_t weight = graph.value(layer.inputs[1]).constant->id();
     absl::StatusOr<quant::BiasCorrection> corrected =
         CorrectLayer(graph, layer, weights.at(weight), means[i]);
+    graph.value(layer.inputs[1]).constant->DropPages();
+    weights.at(weight).codes.DropPages();
     if (!corrected.ok()) return Annotate(corrected.status(), absl::StrCat("bias of ", layer.name));
     if (!corrected->trusted()) {
       result.rejected.push_back(layer.name);

@@ -92,14 +92,20 @@ void AddSample(const ChannelStatistics& sample, ChannelStatistics& channel) {
   channel.mean_square += sample.mean_square;
 }
 
+// Of the values of one sample that are kept until others come to be compared with them.
+constexpr size_t kMostBytesInMemory = size_t{24} << 20;
+constexpr size_t kMostBytesInFile = size_t{256} << 20;
+
 // The next values that together stay below the limit, at least one.
-size_t NextGroup(std::span<const graph::ValueId> values, const graph::Inference& inference) {
-  constexpr size_t kMostBytes = size_t{24} << 20;
+size_t NextGroup(std::span<const graph::ValueId> values, const graph::Inference& inference,
+                 const TensorFile* file) {
+  const size_t most_bytes =
+      file != nullptr && file->status().ok() ? kMostBytesInFile : kMostBytesInMemory;
   size_t count = 0, bytes = 0;
   while (count < values.size()) {
     const Shape& shape = inference.types[static_cast<size_t>(values[count])].shape;
     bytes += static_cast<size_t>(ElementCount(shape)) * sizeof(float);
-    if (count > 0 && bytes > kMostBytes) break;
+    if (count > 0 && bytes > most_bytes) break;
     ++count;
   }
   return count;
@@ -186,7 +192,8 @@ absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& grap
     all[s].resize(graph.outputs().size());
     return runner.Visit(samples[s],
                         [&](size_t output, const ConstTensorView& value) -> absl::Status {
-                          OCTET_ASSIGN_OR_RETURN(all[s][output], Tensor::Copy(value));
+                          OCTET_ASSIGN_OR_RETURN(Tensor copy, Tensor::Copy(value));
+                          all[s][output] = graph.Hold(std::move(copy));
                           return absl::OkStatus();
                         });
   }));
@@ -204,7 +211,7 @@ absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
   for (const Tensor& input : samples[0]) shapes.push_back(input.shape());
   OCTET_ASSIGN_OR_RETURN(const graph::Inference inference, graph::Infer(exact, shapes));
   while (!values.empty()) {
-    const auto group = values.first(NextGroup(values, inference));
+    const auto group = values.first(NextGroup(values, inference, exact.tensor_file().get()));
     WatchedValues exact_values(exact, group, exact_resources.weights);
     WatchedValues approximate_values(approximate, group, approximate_weights);
     std::vector<Noise> noise(group.size());
@@ -213,7 +220,8 @@ absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
       kept[s].resize(group.size());
       return exact_values.Visit(samples[s],
                                 [&](size_t i, const ConstTensorView& value) -> absl::Status {
-                                  OCTET_ASSIGN_OR_RETURN(kept[s][i], Tensor::Copy(value));
+                                  OCTET_ASSIGN_OR_RETURN(Tensor copy, Tensor::Copy(value));
+                                  kept[s][i] = exact.Hold(std::move(copy));
                                   return absl::OkStatus();
                                 });
     };

@@ -72,6 +72,7 @@ class Hasher {
     AddNumber(tensor.dtype());
     AddNumbers(tensor.shape());
     sha256_.AddPart(std::span(tensor.data(), tensor.byte_size()));
+    tensor.DropPages();
   }
 
   void Add(const graph::Node& node) {

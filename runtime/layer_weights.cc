@@ -145,6 +145,8 @@ absl::Status LayerWeights::QuantizeEightBits(const std::vector<Task>& tasks) {
       return Annotate(quantized.status(), absl::StrCat("weights of node ", node.name));
     }
     results[i] = *std::move(quantized);
+    results[i].codes = graph_.Hold(std::move(results[i].codes));
+    weight.DropPages();
     return absl::OkStatus();
   };
   OCTET_RETURN_IF_ERROR(ParallelFor(options_.threads, tasks.size(), quantize,
@@ -307,6 +309,8 @@ absl::StatusOr<quant::FourBitWeights> LayerWeights::FourBits(const Task& task,
   if (options_.four_bits.expand_at_run && products) {
     OCTET_RETURN_IF_ERROR(quant::PackForRunTime(result));
   }
+  result.int8.codes = graph_.Hold(std::move(result.int8.codes));
+  weight.DropPages();
   return result;
 }
 

@@ -52,8 +52,9 @@ size_t FloatWeightBytes(const graph::Graph& graph) {
 absl::StatusOr<PreparedModel> ImportAndOptimize(const std::string& path,
                                                 const LoadOptions& options) {
   ReadRecord files = options.earlier ? options.earlier->files.Rereading() : ReadRecord();
+  const std::shared_ptr<TensorFile> weights = TensorFile::In(TemporaryDirectory());
   OCTET_ASSIGN_OR_RETURN(graph::ImportedModel model,
-                         graph::ImportOnnxFile(path, kernels::Registry(), &files));
+                         graph::ImportOnnxFile(path, kernels::Registry(), &files, weights));
   PreparedModel prepared{.graph = std::move(model.graph),
                          .batchable = model.batchable,
                          .example_shapes = std::move(model.example_shapes),
@@ -309,6 +310,12 @@ absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOp
   kernels::PrepareThread(1);
   Tell(options.progress, "import", path);
   OCTET_ASSIGN_OR_RETURN(PreparedModel model, ImportAndOptimize(path, options));
+  if (const absl::Status file = model.graph.tensor_file()->status(); !file.ok()) {
+    model.warnings.push_back(absl::StrCat(
+        "float32 weights are all in memory while the model is loaded, since no temporary file can "
+        "hold them (TMPDIR says where): ",
+        file.message()));
+  }
   ResolvedMode resolved = Resolve(options.mode, ThisProcessor());
   model.mode = resolved.mode;
   model.mode_reason = resolved.reason;

@@ -24,18 +24,27 @@ namespace fs = std::filesystem;
 constexpr size_t kMostValidationSamples = 1024;
 
 // Refuses values that are not finite, or makes them 0.
-absl::Status TreatNonFinite(bool zero, CalibrationData& data) {
+absl::Status TreatNonFinite(bool zero, TensorFile* file, CalibrationData& data) {
   for (size_t i = 0; i < data.samples.size(); ++i) {
     for (Tensor& tensor : data.samples[i]) {
       if (tensor.dtype() != DataType::kFloat32) continue;
-      for (float& value : tensor.MutableAs<float>()) {
-        if (std::isfinite(value)) continue;
-        if (!zero) {
-          return absl::InvalidArgumentError(absl::StrCat(data.source, ": sample ", i, " has ",
-                                                         value, ", expected finite values"));
-        }
-        value = 0;
+      const std::span<const float> values = tensor.As<float>();
+      const auto bad = std::find_if_not(values.begin(), values.end(),
+                                        [](float value) { return std::isfinite(value); });
+      const bool finite = bad == values.end();
+      if (!finite && !zero) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(data.source, ": sample ", i, " has ", *bad, ", expected finite values"));
       }
+      if (!finite) {
+        OCTET_ASSIGN_OR_RETURN(Tensor changed, Tensor::Copy(tensor.view()));
+        const std::span<float> elements = changed.MutableAs<float>();
+        std::replace_if(
+            elements.begin(), elements.end(), [](float value) { return !std::isfinite(value); },
+            0.0f);
+        tensor = file == nullptr ? changed : file->Hold(changed);
+      }
+      tensor.DropPages();
     }
   }
   return absl::OkStatus();
@@ -111,6 +120,7 @@ absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const Load
   }
   if (where.empty()) return CalibrationData();
   if (options.progress) options.progress("read calibration data", where);
+  TensorFile* const file = model.graph.tensor_file().get();
   if (options.statistics) {
     OCTET_ASSIGN_OR_RETURN(CalibrationStatistics statistics,
                            ReadStatistics(where, Hex(Fingerprint(model.graph)), model.files));
@@ -118,15 +128,17 @@ absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const Load
     data.statistics = std::make_shared<const CalibrationStatistics>(std::move(statistics));
     return data;
   }
-  OCTET_ASSIGN_OR_RETURN(CalibrationData data,
-                         ReadCalibrationData(where, model.inputs, model.batchable,
-                                             options.calibration_samples, options.preprocessing));
+  OCTET_ASSIGN_OR_RETURN(
+      CalibrationData data,
+      ReadCalibrationData(where, model.inputs, model.batchable, options.calibration_samples,
+                          options.preprocessing, file));
   for (const std::vector<Tensor>& sample : data.samples) {
     for (const Tensor& tensor : sample) {
       OCTET_RETURN_IF_ERROR(model.files.Add(where, {tensor.data(), tensor.byte_size()}));
+      tensor.DropPages();
     }
   }
-  OCTET_RETURN_IF_ERROR(TreatNonFinite(options.quantization.zero_non_finite, data));
+  OCTET_RETURN_IF_ERROR(TreatNonFinite(options.quantization.zero_non_finite, file, data));
   return data;
 }
 
@@ -135,11 +147,12 @@ absl::StatusOr<CalibrationData> ValidationSamples(const LoadOptions& options,
   if (options.validation != nullptr) return *options.validation;
   if (options.validation_path.empty()) return CalibrationData();
   if (options.progress) options.progress("read validation data", options.validation_path);
+  TensorFile* const file = model.graph.tensor_file().get();
   absl::StatusOr<CalibrationData> data =
       ReadCalibrationData(options.validation_path, model.inputs, model.batchable,
-                          kMostValidationSamples, options.preprocessing);
+                          kMostValidationSamples, options.preprocessing, file);
   if (!data.ok()) return Annotate(data.status(), "validation data");
-  OCTET_RETURN_IF_ERROR(TreatNonFinite(options.quantization.zero_non_finite, *data));
+  OCTET_RETURN_IF_ERROR(TreatNonFinite(options.quantization.zero_non_finite, file, *data));
   return data;
 }
 

@@ -70,7 +70,7 @@ absl::StatusOr<std::vector<double>> LocalNoise(const Graph& graph, std::span<con
                          quant::Rewrite(with_twins, selection, quantizers, weights.eight_bits(),
                                         weights.four_bits(), weights.bfloat16()));
   std::vector<Power> powers(measured.size());
-  kernels::WeightCache cache;
+  kernels::WeightCache cache(graph.tensor_file());
   std::vector<Tensor> waiting(measured.size());  // whichever of two is made first
   const auto add = [&](size_t v, const ConstTensorView& value) -> absl::Status {
     const size_t i = v / 2;

@@ -57,6 +57,24 @@ TEST(MemoryBudget, IsForStatisticsWhatWeightsAndSamplesLeave) {
             absl::StatusCode::kResourceExhausted);
 }
 
+TEST(MemoryBudget, OfWhatIsInAFileTheLargestWeightCounts) {
+  GraphBuilder::Finished model = Products();
+  CalibrationData data = Data(8);
+  const auto file = TensorFile::In(::testing::TempDir());
+  model.graph.HoldConstantsIn(file);
+  for (size_t i = 0; i < model.graph.value_count(); ++i) {
+    const auto id = static_cast<graph::ValueId>(i);
+    if (model.graph.IsConstant(id)) model.graph.MakeConstant(id, *model.graph.value(id).constant);
+  }
+  data.samples.push_back({file->Hold(RandomFloats({64, kWide}, 90))});
+  ASSERT_TRUE(data.samples.back()[0].in_file());
+  const int64_t wide = kWide * kNarrow * 4, narrow = kNarrow * kNarrow * 4;
+  const int64_t held = wide * 3 / 2 + narrow + (wide + narrow) / 4 + 8 * kWide * 4;
+  EXPECT_EQ(*BytesForHessians({.memory_bytes = held + 1000}, model.graph, data, {}), 1000);
+  EXPECT_EQ(BytesForHessians({.memory_bytes = held - 1}, model.graph, data, {}).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
 TEST(MemoryBudget, LayersBeyondItHaveNoErrorFeedback) {
   const GraphBuilder::Finished model = Products();
   const CalibrationData data = Data(16);

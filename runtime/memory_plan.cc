@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/memory.h"
+
 namespace octet::runtime {
 namespace {
 
@@ -39,7 +41,7 @@ std::vector<Lifetime> Lifetimes(const kernels::Program& program, int64_t max_run
   }
   for (size_t i = 0; i < lives.size(); ++i) {
     lives[i].buffer = static_cast<int>(i);
-    lives[i].bytes = (program.buffers[i].bytes + kAlignment - 1) / kAlignment * kAlignment;
+    lives[i].bytes = RoundedUp(program.buffers[i].bytes, kAlignment);
     if (program.buffers[i].constant != nullptr) lives[i].last = -2;  // takes no arena
   }
   if (max_runs > 1) {
@@ -48,8 +50,7 @@ std::vector<Lifetime> Lifetimes(const kernels::Program& program, int64_t max_run
         if (program.buffers[static_cast<size_t>(buffer)].constant != nullptr) continue;
         const size_t bytes =
             program.buffers[static_cast<size_t>(buffer)].bytes * static_cast<size_t>(max_runs);
-        lives[static_cast<size_t>(buffer)] = {
-            buffer, (bytes + kAlignment - 1) / kAlignment * kAlignment, -1, end};
+        lives[static_cast<size_t>(buffer)] = {buffer, RoundedUp(bytes, kAlignment), -1, end};
       }
     }
   }

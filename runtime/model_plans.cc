@@ -22,7 +22,9 @@ ModelPlans::ModelPlans(graph::Graph graph, RebuildGraph rebuild,
                        std::unique_ptr<kernels::WeightCache> weights)
     : rebuild_(std::move(rebuild)),
       weights_(weights != nullptr ? std::move(weights) : std::make_unique<kernels::WeightCache>()),
-      graph_(std::move(graph)) {}
+      graph_(std::move(graph)) {
+  graph_.HoldConstantsIn(nullptr);  // what is served is not to wait for a disk
+}
 
 void ModelPlans::Touch(Entry& entry) {
   recently_used_.splice(recently_used_.begin(), recently_used_, entry.used);

@@ -54,7 +54,7 @@ absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const graph::Graph& graph,
 absl::StatusOr<bool> Block::Reserve(size_t bytes) {
   if (bytes <= size_ && bytes_ != nullptr) return false;
   constexpr size_t kAlignment = 64;
-  const size_t rounded = std::max((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment);
+  const size_t rounded = std::max(RoundedUp(bytes, kAlignment), kAlignment);
   // Zeroed: kernels may read padding that nobody wrote, and another tenant's bytes must not be in
   // it.
   Bytes memory = AllocateZeroed(rounded);
@@ -128,9 +128,19 @@ absl::Status BoundPlan::RunVisiting(const OutputVisitor& visit) {
     for (; next != plan_->program.early_outputs.end() && next->step == s; ++next) {
       OCTET_RETURN_IF_ERROR(visit(next->output, output(next->output)));
     }
-    if (s < kernels_.size()) OCTET_RETURN_IF_ERROR(kernels_[s]->Run());
+    if (s == kernels_.size()) break;
+    OCTET_RETURN_IF_ERROR(kernels_[s]->Run());
+    DropPages(plan_->program.steps[s]);
   }
   return absl::OkStatus();
+}
+
+void BoundPlan::DropPages(const kernels::Step& step) const {
+  for (const int input : step.inputs) {
+    if (input < 0) continue;
+    const kernels::Buffer& buffer = plan_->program.buffers[static_cast<size_t>(input)];
+    if (buffer.in_file) DropFilePages({buffer.constant, buffer.bytes});
+  }
 }
 
 absl::StatusOr<std::vector<int64_t>> BoundPlan::TimedRun() {
@@ -177,6 +187,7 @@ absl::Status PlanRunner::Load(std::span<const Tensor> inputs) {
 
 absl::Status PlanRunner::RunVisiting(std::span<const Tensor> inputs, const OutputVisitor& visit) {
   OCTET_RETURN_IF_ERROR(Load(inputs));
+  for (const Tensor& input : inputs) input.DropPages();
   return bound_->RunVisiting(visit);
 }
 

@@ -62,7 +62,8 @@ class BoundPlan {
 
   // The program `runs` times, over as many times its rows; at most the plan's max_runs.
   absl::Status Run(int64_t runs = 1);
-  // Once, with a visit to every early output. An error of the visitor ends the run.
+  // Once, with a visit to every early output. An error of the visitor ends the run. Weights that
+  // are in a file are in memory only while their step runs.
   absl::Status RunVisiting(const OutputVisitor& visit);
 
   const Plan& plan() const { return *plan_; }
@@ -75,6 +76,7 @@ class BoundPlan {
  private:
   std::byte* Address(int buffer, int64_t run) const;
   std::unique_ptr<kernels::BoundKernel> Bind(const kernels::Step& step, int64_t run) const;
+  void DropPages(const kernels::Step& step) const;
 
   std::shared_ptr<const Plan> plan_;
   std::byte* arena_;

@@ -378,7 +378,8 @@ class ModelQuantizer {
   std::vector<std::vector<Tensor>> calibrating_;
   CalibrationData measuring_;
   std::vector<std::vector<Tensor>> exact_;
-  kernels::WeightCache float_weights_, quantized_weights_;
+  kernels::WeightCache float_weights_{graph_.tensor_file()};
+  kernels::WeightCache quantized_weights_{graph_.tensor_file()};
   std::optional<Graph> best_;
 };
 

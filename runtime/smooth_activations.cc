@@ -205,7 +205,7 @@ absl::StatusOr<SmoothingReport> SmoothActivations(Graph& graph, Samples samples,
   for (const Group& group : groups) activations.push_back(group.activation);
   std::vector<ActivationStatistics> statistics;
   {
-    kernels::WeightCache weights;
+    kernels::WeightCache weights(graph.tensor_file());
     OCTET_ASSIGN_OR_RETURN(
         statistics, StatisticsByChannel(graph, activations, -1, samples, {weights, threads}));
   }

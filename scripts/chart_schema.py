@@ -67,6 +67,7 @@ CHART = {
         pullSecrets={"type": "array", "items": section(("name",), name=STRING)}),
     "resources": RESOURCES,
     "startup": section(seconds={"type": "integer", "minimum": 10}),
+    "temporary": section(sizeLimit=QUANTITY),
     "preStopSeconds": COUNT,
     "strategy": OBJECT,
     "topologySpread": section(enabled=BOOLEAN),

@@ -3,9 +3,10 @@
     scripts/pod_resources.py --repository models [--config octet.yaml] [--cpus 4]
 
 Memory is what the process takes without models, plus packed weights and the streams' memory of every
-model, plus what loading the most demanding one takes on top: float weights, samples, what they are
-on their way through the network, and statistics of it are in memory then, also when a running
-server changes its mode. NAME/VERSION/model.onnx, the highest version of
+model, plus what loading the most demanding one takes on top: weights as they will be served, a large
+layer in float32, samples on their way through the network, and statistics of it are in memory then,
+also when a running server changes its mode. Float weights and samples are on the disk meanwhile, in
+the temporary folder. NAME/VERSION/model.onnx, the highest version of
 each; inputs with symbolic dimensions other than the batch count with their smallest shapes.
 """
 
@@ -33,13 +34,11 @@ def newest_models(repository: Path) -> list[Path]:
 
 
 def inspected(octet: str, model: Path, config: str | None) -> dict[str, int]:
-    """Bytes of weights, arena and scratchpad, the latter two of one stream, and of all activations."""
+    """Bytes of weights, arena and scratchpad, the latter two of one stream."""
     command = [octet, "inspect", str(model), *(["--config", config] if config else [])]
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    sizes = {name: int(re.search(rf"^{name} +(\d+) bytes", text, re.MULTILINE)[1])
-             for name in ("weights", "arena", "scratchpad")}
-    sizes["activations"] = int(re.search(r"\((\d+) without reuse\)", text)[1])
-    return sizes
+    return {name: int(re.search(rf"^{name} +(\d+) bytes", text, re.MULTILINE)[1])
+            for name in ("weights", "arena", "scratchpad")}
 
 
 def float_bytes(model: Path) -> int:
@@ -49,14 +48,19 @@ def float_bytes(model: Path) -> int:
 
 
 def loading_bytes(octet: str, model: Path, threads: int) -> int:
-    """Beside what stays: float weights as they are and packed, integers; docs/configuration.md says
-    of quantization.budget.memory_mb what statistics take."""
+    """Beside what stays: weights, float32 at worst, and a layer of half of them that is worked on;
+    docs/configuration.md says of quantization.budget.memory_mb what statistics take."""
     floats = float_bytes(model)
     statistics = min(max(2 * floats, 64 << 20), 256 << 20, 40 * floats)
-    samples = sum(path.stat().st_size for path in model.parent.rglob("*")
-                  if path.suffix in (".npz", ".npy", ".pb"))
-    activations = threads * inspected(octet, model, None)["activations"]
-    return 5 * floats // 2 + statistics + samples + activations
+    sizes = inspected(octet, model, None)
+    return 3 * floats // 2 + statistics + threads * (sizes["arena"] + sizes["scratchpad"])
+
+
+def disk_bytes(model: Path) -> int:
+    """Float weights as they are and packed, integers of them, and samples, of which a float32 takes
+    four times an image's byte."""
+    samples = sum(path.stat().st_size for path in model.parent.rglob("*") if path.is_file())
+    return 3 * float_bytes(model) + 4 * samples
 
 
 def memory(octet: str, models: list[Path], config: str | None, streams: int) -> int:
@@ -80,9 +84,10 @@ def main() -> int:
         print(f"no NAME/VERSION/model.onnx in {arguments.repository}", file=sys.stderr)
         return 1
     size = memory(arguments.octet, models, arguments.config, arguments.cpus) >> 20
+    disk = 1 + (max(disk_bytes(model) for model in models) >> 30)
     print(f"""resources:
   requests: {{cpu: "{arguments.cpus}", memory: {size}Mi, ephemeral-storage: 64Mi}}
-  limits: {{cpu: "{arguments.cpus}", memory: {size}Mi, ephemeral-storage: 1Gi}}""")
+  limits: {{cpu: "{arguments.cpus}", memory: {size}Mi, ephemeral-storage: {disk}Gi}}""")
     return 0
 
 

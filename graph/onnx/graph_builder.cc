@@ -58,14 +58,15 @@ absl::StatusOr<DeclaredType> ReadType(const onnx::ValueInfoProto& info) {
 
 }  // namespace
 
-absl::StatusOr<Graph> GraphBuilder::Build(onnx::GraphProto* proto) {
-  if (proto->sparse_initializer_size() > 0) {
+absl::StatusOr<Graph> GraphBuilder::Build(ParsedModel& model, const MappedFile* file) {
+  const onnx::GraphProto& proto = model.proto.graph();
+  if (proto.sparse_initializer_size() > 0) {
     return absl::UnimplementedError("sparse weights are not supported");
   }
-  OCTET_RETURN_IF_ERROR(AddInitializers(proto));
-  OCTET_RETURN_IF_ERROR(AddInputs(*proto));
-  OCTET_RETURN_IF_ERROR(AddNodes(*proto));
-  OCTET_RETURN_IF_ERROR(AddOutputs(*proto));
+  OCTET_RETURN_IF_ERROR(AddInitializers(model, file));
+  OCTET_RETURN_IF_ERROR(AddInputs(proto));
+  OCTET_RETURN_IF_ERROR(AddNodes(proto));
+  OCTET_RETURN_IF_ERROR(AddOutputs(proto));
   return std::move(graph_);
 }
 
@@ -93,10 +94,11 @@ void GraphBuilder::WarnIfNarrowed(DataType border, absl::string_view what) {
   }
 }
 
-absl::Status GraphBuilder::AddInitializers(onnx::GraphProto* proto) {
-  for (onnx::TensorProto& initializer : *proto->mutable_initializer()) {
+absl::Status GraphBuilder::AddInitializers(ParsedModel& model, const MappedFile* file) {
+  auto raw_data = model.raw_data.begin();
+  for (onnx::TensorProto& initializer : *model.proto.mutable_graph()->mutable_initializer()) {
     const std::string context = absl::StrCat("weight ", initializer.name());
-    absl::StatusOr<Tensor> tensor = DecodeTensor(initializer, external_);
+    absl::StatusOr<Tensor> tensor = DecodeTensor(initializer, external_, *raw_data++, file);
     if (!tensor.ok()) return Annotate(tensor.status(), context);
     if (initializer.data_type() == onnx::TensorProto::DOUBLE) {
       WarnIfNarrowed(DataType::kFloat64, context);

@@ -8,7 +8,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
+#include "base/file.h"
 #include "graph/graph.h"
+#include "graph/onnx/parse_model.h"
 #include "graph/onnx/tensor_proto.h"
 #include "onnx/onnx_pb.h"
 
@@ -22,19 +24,24 @@ absl::StatusOr<Opsets> ReadOpsets(
 
 class GraphBuilder {
  public:
-  GraphBuilder(const OpRegistry& registry, const Opsets& opsets, const ExternalData& external)
-      : opsets_(&opsets), external_(external), graph_(registry) {}
+  // Large weights go to the file `weights`; null: they stay in memory.
+  GraphBuilder(const OpRegistry& registry, const Opsets& opsets, const ExternalData& external,
+               std::shared_ptr<TensorFile> weights)
+      : opsets_(&opsets), external_(external), graph_(registry) {
+    graph_.HoldConstantsIn(std::move(weights));
+  }
 
   // Before Build(): the functions that nodes may call. `model` must live until that is done.
   absl::Status AddFunctions(const onnx::ModelProto& model);
 
-  // Takes the weights out of `proto` one by one, so that they are not in memory twice.
-  absl::StatusOr<Graph> Build(onnx::GraphProto* proto);
+  // Takes the weights out of `model` one by one, so that they are not in memory twice; nor are
+  // those that `file`, which it was parsed from, has in memory. Null: it was not a file.
+  absl::StatusOr<Graph> Build(ParsedModel& model, const MappedFile* file);
 
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
-  absl::Status AddInitializers(onnx::GraphProto* proto);
+  absl::Status AddInitializers(ParsedModel& model, const MappedFile* file);
   absl::Status AddInputs(const onnx::GraphProto& proto);
   absl::Status AddNodes(const onnx::GraphProto& proto);
   absl::Status AddNodeList(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,9 +34,11 @@ absl::StatusOr<ImportedModel> ImportOnnx(std::span<const std::byte> file,
                                          ReadRecord* record = nullptr);
 
 // Reads the file first. What is read, of external data too, is added to `record` unless that is
-// null; its errors end the import.
+// null; its errors end the import. Large weights go to `weights` unless that is null, one after the
+// other, as Graph::HoldConstantsIn() says: all of them are never in memory.
 absl::StatusOr<ImportedModel> ImportOnnxFile(const std::string& path, const OpRegistry& registry,
-                                             ReadRecord* record = nullptr);
+                                             ReadRecord* record = nullptr,
+                                             std::shared_ptr<TensorFile> weights = nullptr);
 
 // A serialized TensorProto, as in ONNX's test data, in the engine's types.
 absl::StatusOr<Tensor> ReadTensorProto(std::span<const std::byte> file);

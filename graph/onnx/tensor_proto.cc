@@ -1,5 +1,6 @@
 #include "graph/onnx/tensor_proto.h"
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -85,6 +86,16 @@ absl::StatusOr<RawElements> External(const Proto& proto, const ExternalData& ext
     OCTET_RETURN_IF_ERROR(external.record->Add(location.path, {raw.data, bytes}));
   }
   return raw;
+}
+
+// In pieces, each of which is let go of before the next one if it lies in a file.
+void Copy(std::span<const std::byte> from, const MappedFile* file, std::byte* to) {
+  constexpr size_t kPieceBytes = size_t{4} << 20;
+  for (size_t at = 0; at < from.size(); at += kPieceBytes) {
+    const auto piece = from.subspan(at, std::min(kPieceBytes, from.size() - at));
+    std::memcpy(to + at, piece.data(), piece.size());
+    if (file != nullptr) file->DropPages();
+  }
 }
 
 template <typename T, typename Field>
@@ -181,19 +192,25 @@ absl::StatusOr<DataType> BorderType(int onnx_type) {
   }
 }
 
-absl::StatusOr<Tensor> DecodeTensor(const Proto& proto, const ExternalData& external) {
+absl::StatusOr<Tensor> DecodeTensor(const Proto& proto, const ExternalData& external,
+                                    std::span<const std::byte> raw_data, const MappedFile* file) {
   OCTET_ASSIGN_OR_RETURN(const DataType type, BorderType(proto.data_type()));
   const Shape shape(proto.dims().begin(), proto.dims().end());
   OCTET_ASSIGN_OR_RETURN(const size_t bytes, CheckedByteSize(type, shape));
   RawElements raw;
   if (proto.data_location() == Proto::EXTERNAL) {
     OCTET_ASSIGN_OR_RETURN(raw, External(proto, external, bytes));
-  } else if (proto.has_raw_data()) {
-    if (proto.raw_data().size() != bytes) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "has ", proto.raw_data().size(), " bytes, its shape ", ToText(shape), " needs ", bytes));
+    file = &raw.file;
+  } else if (proto.has_raw_data() || !raw_data.empty()) {
+    if (raw_data.empty()) {
+      raw_data = std::as_bytes(std::span(proto.raw_data()));
+      file = nullptr;
     }
-    raw.data = reinterpret_cast<const std::byte*>(proto.raw_data().data());
+    if (raw_data.size() != bytes) {
+      return absl::InvalidArgumentError(absl::StrCat("has ", raw_data.size(), " bytes, its shape ",
+                                                     ToText(shape), " needs ", bytes));
+    }
+    raw.data = raw_data.data();
   } else {
     // Every element takes at least a byte of the message, so this bounds the allocation below.
     const size_t elements = bytes / ByteSize(type);
@@ -204,7 +221,7 @@ absl::StatusOr<Tensor> DecodeTensor(const Proto& proto, const ExternalData& exte
   }
   OCTET_ASSIGN_OR_RETURN(Tensor tensor, Tensor::Allocate(type, shape));
   if (raw.data != nullptr) {
-    std::memcpy(tensor.mutable_data(), raw.data, bytes);
+    Copy({raw.data, bytes}, file, tensor.mutable_data());
   } else if (bytes > 0) {
     OCTET_RETURN_IF_ERROR(CopyTyped(proto, type, tensor));
   }

@@ -2,9 +2,11 @@
 
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/file.h"
 #include "base/read_record.h"
 #include "base/tensor.h"
 #include "onnx/onnx_pb.h"
@@ -20,8 +22,11 @@ struct ExternalData {
   ReadRecord* record = nullptr;  // what is read of them is added here
 };
 
-// In the engine's types. Checks that the
+// In the engine's types. `raw_data`, unless empty, is the field of that name, which `proto` then
+// has not got; if it lies in `file`, little of that is in memory at a time. Checks that the
 // elements are as many as the shape says before anything is allocated for them.
-absl::StatusOr<Tensor> DecodeTensor(const onnx::TensorProto& proto, const ExternalData& external);
+absl::StatusOr<Tensor> DecodeTensor(const onnx::TensorProto& proto, const ExternalData& external,
+                                    std::span<const std::byte> raw_data = {},
+                                    const MappedFile* file = nullptr);
 
 }  // namespace octet::graph

@@ -100,6 +100,7 @@ absl::Status ScaleWeights(Graph& graph, NodeId id, const WeightChannels& channel
     if (!outputs.empty()) to[i] *= outputs[channels.OutputOf(element)];
     if (!inputs.empty()) to[i] *= inputs[channels.InputOf(element)];
   }
+  weight.DropPages();
   const std::string name = absl::StrCat(graph.node(id).name, ".weight");
   graph.SetInput(id, kWeight, graph.AddConstant(name, std::move(scaled)));
   return absl::OkStatus();

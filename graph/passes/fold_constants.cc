@@ -18,6 +18,9 @@ absl::StatusOr<int> FoldConstantsExcept(Graph& graph, absl::string_view op) {
     OCTET_ASSIGN_OR_RETURN(const std::optional<std::vector<Tensor>> values,
                            EvaluateConstant(graph, node));
     if (!values) continue;
+    for (const ValueId input : node.inputs) {
+      if (graph.IsConstant(input)) graph.value(input).constant->DropPages();
+    }
     const std::vector<ValueId> outputs = node.outputs;
     for (size_t i = 0; i < outputs.size(); ++i) {
       if (outputs[i] != kNoValue) graph.MakeConstant(outputs[i], (*values)[i]);

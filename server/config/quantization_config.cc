@@ -140,11 +140,12 @@ const Fields<BudgetConfig>& BudgetFields() {
             "Threads that quantize weights and run samples; auto: one per core, at most 4."),
       Value(
           "memory_mb", &BudgetConfig::memory_mb, IntegerOrAuto<int>(1 << 24),
-          "What quantizing a model may hold in MiB: float weights, integers made of them, samples "
-          "and statistics of what layers read, but not the activations of running it. Layers "
-          "whose statistics do not fit are rounded without error compensation; a model whose "
-          "weights and samples do not is not loaded. auto: no limit, and statistics of twice the "
-          "float weights, from 64 to 256 MiB."),
+          "What quantizing a model may hold in MiB: the largest layer in float32, integers made of "
+          "all of them and statistics of what layers read, but not the activations of running it. "
+          "Layers whose statistics do not fit are rounded without error compensation; a model "
+          "whose weights do not is not loaded. Float32 weights and samples count whole where no "
+          "temporary file can hold them (see Size in operations.md). auto: no limit, and "
+          "statistics of twice the float weights, from 64 to 256 MiB."),
   };
   return *kFields;
 }

@@ -1,9 +1,13 @@
-#include <sys/resource.h>
-
 #include <algorithm>
+#include <fstream>
+#include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status.h"
@@ -19,10 +23,17 @@
 namespace octet::server {
 namespace {
 
+// Of this program: getrusage() would tell that of the one that started it, if that was more.
 size_t PeakRssBytes() {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<size_t>(usage.ru_maxrss) * 1024;
+  constexpr absl::string_view kPeak = "VmHWM:";
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    absl::string_view rest = line;
+    size_t kilobytes = 0;
+    if (!absl::ConsumePrefix(&rest, kPeak)) continue;
+    return absl::SimpleAtoi(absl::StripSuffix(rest, "kB"), &kilobytes) ? kilobytes * 1024 : 0;
+  }
+  return 0;
 }
 
 // What is told of the way to a prepared model.
@@ -97,6 +108,8 @@ absl::Status Quantize(const QuantizeOptions& options, Console& console) {
   context.opset = model.opset;
   const runtime::QuantizeReport& report = *model.quantization;
   console.out << runtime::ReportText(report);
+  console.out << absl::StrFormat("peak memory          %.0f MB\n",
+                                 static_cast<double>(context.peak_rss_bytes) / 1e6);
   if (options.compare_algorithms) console.out << "\n" << runtime::AlgorithmTable(report);
   for (const std::string& warning : model.warnings) console.error << warning << std::endl;
   if (!model.pack.empty()) console.error << "wrote " << model.pack << std::endl;

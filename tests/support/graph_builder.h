@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,10 @@ namespace octet::testing {
 class GraphBuilder {
  public:
   GraphBuilder() : graph_(kernels::Registry()) {}
+
+  void HoldConstantsIn(std::shared_ptr<TensorFile> file) {
+    graph_.HoldConstantsIn(std::move(file));
+  }
 
   // Unknown dimensions are symbols, the same for the same position in every input.
   graph::ValueId Input(std::string name, Shape shape, DataType border = DataType::kFloat32) {

@@ -94,11 +94,12 @@ absl::Status ScaleWeights(Graph& graph, NodeId id, const WeightChannels& channel
   OCTET_ASSIGN_OR_RETURN(Tensor scaled, Tensor::Allocate(DataType::kFloat32, weight.shape()));
   const std::span<const float> from = weight.As<float>();
   const std::span<float> to = scaled.MutableAs<float>();
-  for (size_t i = 0; i < to.size(); ++i) {
-    const auto element = static_cast<int64_t>(i);
-    to[i] = from[i];
-    if (!outputs.empty()) to[i] *= outputs[channels.OutputOf(element)];
-    if (!inputs.empty()) to[i] *= inputs[channels.InputOf(element)];
+  const auto run = static_cast<size_t>(inputs.empty() ? channels.output_run() : channels.run());
+  for (size_t at = 0; at < to.size(); at += run) {
+    const auto element = static_cast<int64_t>(at);
+    const float output = outputs.empty() ? 1 : outputs[channels.OutputOf(element)];
+    const float input = inputs.empty() ? 1 : inputs[channels.InputOf(element)];
+    for (size_t i = at; i < at + run; ++i) to[i] = from[i] * output * input;
   }
   weight.DropPages();
   const std::string name = absl::StrCat(graph.node(id).name, ".weight");

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -21,6 +22,10 @@ class WeightChannels {
 
   int64_t outputs() const { return outputs_; }
   int64_t inputs() const { return inputs_; }
+  // So many elements, from a multiple of it, belong to the same output and input channel; the same
+  // output channel.
+  int64_t run() const { return std::min(output_.stride, input_.stride); }
+  int64_t output_run() const { return output_.stride; }
   int64_t OutputOf(int64_t element) const { return Index(element, output_); }
   int64_t InputOf(int64_t element) const { return Index(element, input_); }
 

@@ -24,6 +24,8 @@ struct CalibrationData {
   // One class for each sample; empty if they have none. Measuring needs them, calibrating does not.
   std::vector<int64_t> labels;
   std::string source;  // for reports: the path it came from
+  // They are clients' own: neither they nor what the network makes of them goes to a disk.
+  bool in_memory_only = false;
   // What was seen of samples that are not here (calibration_statistics.h); null: there are none
   // but those above. Calibrates, and measures nothing.
   std::shared_ptr<const CalibrationStatistics> statistics;

@@ -96,6 +96,11 @@ void AddSample(const ChannelStatistics& sample, ChannelStatistics& channel) {
 constexpr size_t kMostBytesInMemory = size_t{24} << 20;
 constexpr size_t kMostBytesInFile = size_t{256} << 20;
 
+absl::StatusOr<Tensor> Kept(const ConstTensorView& value, TensorFile* file) {
+  OCTET_ASSIGN_OR_RETURN(Tensor copy, Tensor::Copy(value));
+  return file == nullptr ? copy : file->Hold(copy);
+}
+
 // The next values that together stay below the limit, at least one.
 size_t NextGroup(std::span<const graph::ValueId> values, const graph::Inference& inference,
                  const TensorFile* file) {
@@ -192,8 +197,7 @@ absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& grap
     all[s].resize(graph.outputs().size());
     return runner.Visit(samples[s],
                         [&](size_t output, const ConstTensorView& value) -> absl::Status {
-                          OCTET_ASSIGN_OR_RETURN(Tensor copy, Tensor::Copy(value));
-                          all[s][output] = graph.Hold(std::move(copy));
+                          OCTET_ASSIGN_OR_RETURN(all[s][output], Kept(value, resources.values));
                           return absl::OkStatus();
                         });
   }));
@@ -211,19 +215,18 @@ absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
   for (const Tensor& input : samples[0]) shapes.push_back(input.shape());
   OCTET_ASSIGN_OR_RETURN(const graph::Inference inference, graph::Infer(exact, shapes));
   while (!values.empty()) {
-    const auto group = values.first(NextGroup(values, inference, exact.tensor_file().get()));
+    const auto group = values.first(NextGroup(values, inference, exact_resources.values));
     WatchedValues exact_values(exact, group, exact_resources.weights);
     WatchedValues approximate_values(approximate, group, approximate_weights);
     std::vector<Noise> noise(group.size());
     std::vector<std::vector<Tensor>> kept(samples.size());
     const auto keep = [&](size_t s) {
       kept[s].resize(group.size());
-      return exact_values.Visit(samples[s],
-                                [&](size_t i, const ConstTensorView& value) -> absl::Status {
-                                  OCTET_ASSIGN_OR_RETURN(Tensor copy, Tensor::Copy(value));
-                                  kept[s][i] = exact.Hold(std::move(copy));
-                                  return absl::OkStatus();
-                                });
+      return exact_values.Visit(
+          samples[s], [&](size_t i, const ConstTensorView& value) -> absl::Status {
+            OCTET_ASSIGN_OR_RETURN(kept[s][i], Kept(value, exact_resources.values));
+            return absl::OkStatus();
+          });
     };
     const auto compare = [&](size_t s, size_t i, const ConstTensorView& value) {
       const Tensor x = std::exchange(kept[s][i], Tensor());

@@ -21,10 +21,12 @@ namespace octet::runtime {
 // it have been.
 struct Resources {
   // NOLINTNEXTLINE(google-explicit-constructor): the weights alone are enough for one thread
-  Resources(kernels::WeightCache& weights, int threads = 1) : weights(weights), threads(threads) {}
+  Resources(kernels::WeightCache& weights, int threads = 1, TensorFile* values = nullptr)
+      : weights(weights), threads(threads), values(values) {}
 
   kernels::WeightCache& weights;
   int threads;
+  TensorFile* values;  // where values that are kept may go; null: they stay in memory
 };
 
 // Calls visit(index in `values`, value) for each of these values and every sample, as soon as there
@@ -77,8 +79,8 @@ absl::StatusOr<std::vector<std::vector<Tensor>>> RunAll(const graph::Graph& grap
 
 // How much of each of these values, which exist in both graphs under one id, is signal rather than
 // quantization noise, over all samples: as OutputSqnrDb(). Codes count as what they stand for. In
-// groups, so that each thread keeps no more than some 24 MiB of values; each group costs a run of
-// both graphs per sample.
+// groups, so that each thread keeps no more than some 24 MiB of values in memory, or 256 MiB in the
+// resources' file; each group costs a run of both graphs per sample.
 absl::StatusOr<std::vector<double>> ValueSqnrDb(const graph::Graph& exact,
                                                 const graph::Graph& approximate,
                                                 std::span<const graph::ValueId> values,

@@ -303,19 +303,21 @@ void TellOfProcessor(const LoadOptions& options, PreparedModel& model) {
   if (!warning.empty()) report.warnings.push_back(std::move(warning));
 }
 
-}  // namespace
+// Says so if the disk could not take what was to be there.
+void TellOfTensorFile(PreparedModel& model) {
+  const auto& file = model.graph.tensor_file();
+  if (file == nullptr || file->status().ok()) return;
+  model.warnings.push_back(absl::StrCat(
+      "not all float32 weights were kept out of memory while the model was loaded, since no "
+      "temporary file could hold them (TMPDIR says where): ",
+      file->status().message()));
+}
 
-absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOptions& options) {
+absl::StatusOr<PreparedModel> Prepare(const std::string& path, const LoadOptions& options) {
   // Teams of threads that wait for each other are slow where serving takes the same cores.
   kernels::PrepareThread(1);
   Tell(options.progress, "import", path);
   OCTET_ASSIGN_OR_RETURN(PreparedModel model, ImportAndOptimize(path, options));
-  if (const absl::Status file = model.graph.tensor_file()->status(); !file.ok()) {
-    model.warnings.push_back(absl::StrCat(
-        "float32 weights are all in memory while the model is loaded, since no temporary file can "
-        "hold them (TMPDIR says where): ",
-        file.message()));
-  }
   ResolvedMode resolved = Resolve(options.mode, ThisProcessor());
   model.mode = resolved.mode;
   model.mode_reason = resolved.reason;
@@ -333,6 +335,14 @@ absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOp
   const absl::Status quantized = QuantizeOnce(path, options, QuantizeAndCheck, model);
   if (!quantized.ok()) return Annotate(quantized, absl::StrCat(path, ": quantization"));
   if (model.quantization) TellOfProcessor(options, model);  // an earlier load has been told
+  return model;
+}
+
+}  // namespace
+
+absl::StatusOr<PreparedModel> PrepareModel(const std::string& path, const LoadOptions& options) {
+  absl::StatusOr<PreparedModel> model = Prepare(path, options);
+  if (model.ok()) TellOfTensorFile(*model);
   return model;
 }
 

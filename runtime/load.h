@@ -52,7 +52,8 @@ struct LoadOptions {
   // nowhere.
   std::string save_statistics;
   // Samples that are at hand, in place of those that paths name: they calibrate, and they measure.
-  // As long as the model is served they are kept, for plans that it needs later. Null: none.
+  // As long as the model is served they are kept, in memory only, for plans that it needs later.
+  // Null: none.
   std::shared_ptr<const CalibrationData> samples, validation;
   // No calibration even if there are samples: ranges are measured row by row, at run time.
   bool dynamic = false;

@@ -50,6 +50,11 @@ absl::Status TreatNonFinite(bool zero, TensorFile* file, CalibrationData& data) 
   return absl::OkStatus();
 }
 
+CalibrationData InMemoryOnly(CalibrationData data) {
+  data.in_memory_only = true;
+  return data;
+}
+
 // Told by what the contents of files are.
 constexpr uintmax_t kMostHashedBytes = uintmax_t{1} << 30;
 constexpr size_t kMostFiles = 1'000'000;
@@ -111,7 +116,7 @@ absl::StatusOr<std::string> CalibrationPath(const std::string& path, const LoadO
 
 absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const LoadOptions& options,
                                             PreparedModel& model) {
-  if (options.samples != nullptr) return *options.samples;
+  if (options.samples != nullptr) return InMemoryOnly(*options.samples);
   if (options.synthetic && !options.dynamic) {
     return SyntheticSamples(model.graph, model.example_shapes,
                             {.samples = options.calibration_samples,
@@ -144,7 +149,7 @@ absl::StatusOr<CalibrationData> ReadSamples(const std::string& where, const Load
 
 absl::StatusOr<CalibrationData> ValidationSamples(const LoadOptions& options,
                                                   const PreparedModel& model) {
-  if (options.validation != nullptr) return *options.validation;
+  if (options.validation != nullptr) return InMemoryOnly(*options.validation);
   if (options.validation_path.empty()) return CalibrationData();
   if (options.progress) options.progress("read validation data", options.validation_path);
   TensorFile* const file = model.graph.tensor_file().get();

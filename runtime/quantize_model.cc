@@ -76,7 +76,12 @@ class ModelQuantizer {
     if (options_.progress) options_.progress(stage, detail);
   }
 
-  Resources Floats() { return {float_weights_, options_.threads}; }
+  Resources Floats() { return {float_weights_, options_.threads, FileForValues()}; }
+  Resources Quantized() { return {quantized_weights_, options_.threads, FileForValues()}; }
+  TensorFile* FileForValues() const {
+    const bool allowed = !data_.in_memory_only && !validation_.in_memory_only;
+    return allowed ? graph_.tensor_file().get() : nullptr;
+  }
 
   absl::Status FindLayers() {
     OCTET_ASSIGN_OR_RETURN(LayerList list, ListLayers(graph_, example_shapes_, options_,
@@ -355,8 +360,7 @@ class ModelQuantizer {
     OCTET_ASSIGN_OR_RETURN(const Graph graph, Rewritten(precisions, algorithm));
     const size_t count = std::min(max_samples, exact_.size());
     const Samples samples = Samples(measuring_.samples).first(count);
-    OCTET_ASSIGN_OR_RETURN(const auto outputs,
-                           RunAll(graph, samples, {quantized_weights_, options_.threads}));
+    OCTET_ASSIGN_OR_RETURN(const auto outputs, RunAll(graph, samples, Quantized()));
     const std::span<const int64_t> labels(measuring_.labels);
     return CompareOutputs({exact_.begin(), exact_.begin() + static_cast<ptrdiff_t>(count)}, outputs,
                           labels.empty() ? labels : labels.first(count));

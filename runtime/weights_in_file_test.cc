@@ -113,6 +113,29 @@ INSTANTIATE_TEST_SUITE_P(Modes, WeightsInFile,
                                            std::pair(LayerMode::kInt4, false),
                                            std::pair(LayerMode::kBFloat16, true)));
 
+// What clients have sent does not go to a disk, nor what is made of it.
+TEST(WeightsInFileTest, ValuesOfClientsSamplesStayInMemory) {
+  GraphBuilder builder;
+  const ValueId x = builder.Input("x", {kUnknownDim, 16, 64, 64});
+  const ValueId y = builder.Apply("Conv", "conv",
+                                  {x, builder.Constant("w", RandomFloats({8, 16, 3, 3}, 1, 0.1f))});
+  builder.Output(builder.Apply("Relu", "relu", {y}), "y");
+  GraphBuilder::Finished model = builder.Finish(/*optimize=*/true);
+  CalibrationData data{.source = "memory"};
+  for (uint32_t i = 0; i < 8; ++i) data.samples.push_back({RandomFloats({1, 16, 64, 64}, i)});
+  // The weights are small: nothing else wants the file, which cannot be made.
+  const auto opened = [&](bool in_memory_only) {
+    const auto file = TensorFile::In("/nonexistent");
+    model.graph.HoldConstantsIn(file);
+    data.in_memory_only = in_memory_only;
+    const auto quantized = QuantizeModel(model.graph, model.example_shapes, data, {});
+    EXPECT_TRUE(quantized.ok()) << quantized.status();
+    return !file->status().ok();
+  };
+  EXPECT_TRUE(opened(false));
+  EXPECT_FALSE(opened(true));
+}
+
 size_t BuffersInFile(const kernels::Program& program) {
   return static_cast<size_t>(
       std::count_if(program.buffers.begin(), program.buffers.end(),

@@ -110,9 +110,21 @@ std::vector<RowInput> InputsForRounding(const graph::Graph& graph,
 
 absl::Status CompensateRounding(const graph::Graph& graph, std::span<const RoundedLayer> layers,
                                 const RoundingOptions& options, Samples samples,
-                                kernels::WeightCache& floats, const KnownHessians& known) {
+                                kernels::WeightCache& floats, KnownHessians known) {
+  std::vector<Reader> of_known, others;
+  for (const RoundedLayer& layer : layers) {
+    std::vector<RowInput> read = InputsOf(graph, layer.layer, options);
+    if (read.empty()) continue;
+    const bool has_all =
+        std::all_of(read.begin(), read.end(), [&](const auto& i) { return known.contains(i); });
+    (has_all ? of_known : others).push_back({layer, std::move(read)});
+  }
+  // First, so that known ones and others are never in memory together.
+  OCTET_RETURN_IF_ERROR(RoundAll(graph, of_known, known, options));
+  known.clear();
+
   const std::vector<std::vector<Tensor>> some = EvenlySpaced(samples, kMostSamples);
-  std::vector<Reader> readers, of_known;
+  std::vector<Reader> readers;
   std::vector<RowInput> inputs;
   const auto finish = [&]() -> absl::Status {
     if (readers.empty()) return absl::OkStatus();
@@ -125,23 +137,16 @@ absl::Status CompensateRounding(const graph::Graph& graph, std::span<const Round
     inputs.clear();
     return absl::OkStatus();
   };
-  for (const RoundedLayer& layer : layers) {
-    std::vector<RowInput> read = InputsOf(graph, layer.layer, options);
-    if (read.empty()) continue;
-    if (std::all_of(read.begin(), read.end(), [&](const auto& i) { return known.contains(i); })) {
-      of_known.push_back({layer, std::move(read)});
-      continue;
-    }
-    std::vector<RowInput> more = Union(inputs, read);
+  for (Reader& reader : others) {
+    std::vector<RowInput> more = Union(inputs, reader.inputs);
     if (!readers.empty() && HessianBytes(more) > options.hessian_bytes) {
       OCTET_RETURN_IF_ERROR(finish());
-      more = Union({}, read);
+      more = Union({}, reader.inputs);
     }
     inputs = std::move(more);
-    readers.push_back({layer, std::move(read)});
+    readers.push_back(std::move(reader));
   }
-  OCTET_RETURN_IF_ERROR(finish());
-  return RoundAll(graph, of_known, known, options);
+  return finish();
 }
 
 }  // namespace octet::runtime

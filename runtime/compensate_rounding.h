@@ -52,6 +52,6 @@ std::vector<RowInput> InputsForRounding(const graph::Graph& graph,
 // are CollectHessians()'.
 absl::Status CompensateRounding(const graph::Graph& graph, std::span<const RoundedLayer> layers,
                                 const RoundingOptions& options, Samples samples,
-                                kernels::WeightCache& floats, const KnownHessians& known = {});
+                                kernels::WeightCache& floats, KnownHessians known = {});
 
 }  // namespace octet::runtime

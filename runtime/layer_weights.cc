@@ -166,10 +166,10 @@ absl::Status LayerWeights::RoundWithFeedback(const std::vector<Task>& tasks,
     layers.push_back({tasks[i].layers[0], &weights[i]});
   }
   if (options_.progress && !layers.empty()) {
-    options_.progress("round weights", absl::StrCat(layers.size(), " layers, for their rounding"));
+    options_.progress("round weights", absl::StrCat("of ", layers.size(), " layers"));
   }
-  const KnownHessians known = std::exchange(hessians_, {});
-  return CompensateRounding(graph_, layers, Rounding(), samples_, *floats_, known);
+  return CompensateRounding(graph_, layers, Rounding(), samples_, *floats_,
+                            std::exchange(hessians_, {}));
 }
 
 RoundingOptions LayerWeights::Rounding() const {

@@ -52,7 +52,10 @@ CalibrationData Data() {
   for (int64_t i = 0; i < 16; ++i) {
     Tensor sample = *Tensor::Allocate(DataType::kInt64, {1, 64});
     int64_t number = 7 * i;
-    for (int64_t& index : sample.MutableAs<int64_t>()) index = (number = number * 31 + 11) % 300;
+    for (int64_t& index : sample.MutableAs<int64_t>()) {
+      number = (number * 31 + 11) % 300;
+      index = number;
+    }
     data.samples.push_back({sample});
   }
   return data;

@@ -1,6 +1,5 @@
 #include "base/read_record.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,14 +18,9 @@ absl::Status ReadRecord::Add(const std::string& path, std::span<const std::byte>
 }
 
 absl::Status ReadRecord::Add(const std::string& path, const MappedFile& file) {
-  constexpr size_t kPieceBytes = size_t{4} << 20;
   Sha256 sha256;
-  const std::span<const std::byte> bytes = file.bytes();
-  for (size_t at = 0; at < bytes.size(); at += kPieceBytes) {
-    sha256.Add(bytes.subspan(at, std::min(kPieceBytes, bytes.size() - at)));
-    file.DropPages();
-  }
-  return Add({.path = path, .size = bytes.size(), .sha256 = sha256.Finish()});
+  sha256.Add(file);
+  return Add({.path = path, .size = file.bytes().size(), .sha256 = sha256.Finish()});
 }
 
 absl::Status ReadRecord::Add(Part part) {

@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/strings/escaping.h"
@@ -31,10 +32,25 @@ void Sha256::Add(std::span<const std::byte> bytes) {
 
 void Sha256::Add(absl::string_view text) { Add(BytesOf(text)); }
 
+void Sha256::Add(const MappedFile& file) {
+  constexpr size_t kPieceBytes = size_t{4} << 20;
+  const std::span<const std::byte> bytes = file.bytes();
+  for (size_t at = 0; at < bytes.size(); at += kPieceBytes) {
+    Add(bytes.subspan(at, std::min(kPieceBytes, bytes.size() - at)));
+    file.DropPages();
+  }
+}
+
+void Sha256::AddSize(uint64_t size) { Add(std::as_bytes(std::span(&size, 1))); }
+
 void Sha256::AddPart(std::span<const std::byte> bytes) {
-  const uint64_t size = bytes.size();
-  Add(std::as_bytes(std::span(&size, 1)));
+  AddSize(bytes.size());
   Add(bytes);
+}
+
+void Sha256::AddPart(const MappedFile& file) {
+  AddSize(file.bytes().size());
+  Add(file);
 }
 
 void Sha256::AddPart(absl::string_view text) { AddPart(BytesOf(text)); }

@@ -4,11 +4,13 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "base/file.h"
 
 namespace octet {
 
@@ -24,14 +26,19 @@ class Sha256 {
 
   void Add(std::span<const std::byte> bytes);
   void Add(absl::string_view text);
+  // The whole file, a piece in memory at a time.
+  void Add(const MappedFile& file);
   // Where one part ends and the next begins counts: {"ab", "c"} is not {"a", "bc"}.
   void AddPart(std::span<const std::byte> bytes);
   void AddPart(absl::string_view text);
+  void AddPart(const MappedFile& file);
 
   // Called once, last. All zero if OpenSSL cannot compute it.
   Digest Finish();
 
  private:
+  void AddSize(uint64_t size);
+
   struct Context;
   std::unique_ptr<Context> context_;
 };

@@ -1,5 +1,8 @@
 #include "base/sha256.h"
 
+#include <string>
+
+#include "base/file.h"
 #include "gtest/gtest.h"
 
 namespace octet {
@@ -25,6 +28,25 @@ TEST(Sha256, PartsDoNotRunTogether) {
   b.AddPart(absl::string_view("a"));
   b.AddPart(absl::string_view("bc"));
   EXPECT_NE(a.Finish(), b.Finish());
+}
+
+// Whole pieces, and a rest.
+TEST(Sha256, OfAFileIsThatOfItsBytes) {
+  const std::string path = testing::TempDir() + "octet_sha256_test";
+  for (const size_t size : {size_t{0}, size_t{8} << 20, (size_t{9} << 20) + 1}) {
+    std::string content(size, 'x');
+    if (size > 0) content[size / 2] = content[size - 1] = 'y';
+    ASSERT_TRUE(WriteFile(path, content).ok());
+    const auto file = MappedFile::Open(path);
+    ASSERT_TRUE(file.ok()) << file.status();
+    Sha256 of_file, of_text, part_of_file, part_of_text;
+    of_file.Add(*file);
+    of_text.Add(absl::string_view(content));
+    EXPECT_EQ(of_file.Finish(), of_text.Finish());
+    part_of_file.AddPart(*file);
+    part_of_text.AddPart(absl::string_view(content));
+    EXPECT_EQ(part_of_file.Finish(), part_of_text.Finish());
+  }
 }
 
 }  // namespace

@@ -172,7 +172,7 @@ absl::StatusOr<std::string> DigestOfFiles(const std::string& path) {
     sha256.AddPart(file.name == "." ? absl::string_view() : absl::string_view(file.name));
     if (bytes <= kMostHashedBytes) {
       OCTET_ASSIGN_OR_RETURN(const MappedFile content, MappedFile::Open(file.path.string()));
-      sha256.AddPart(content.bytes());
+      sha256.AddPart(content);
     } else {
       sha256.AddPart(absl::StrCat(file.size, " bytes, ", file.changed));
     }

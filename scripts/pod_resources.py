@@ -59,8 +59,9 @@ def loading_bytes(octet: str, model: Path, threads: int) -> int:
 def disk_bytes(model: Path) -> int:
     """Float weights as they are and packed, integers of them, and samples, of which a float32 takes
     four times an image's byte."""
-    samples = sum(path.stat().st_size for path in model.parent.rglob("*") if path.is_file())
-    return 3 * float_bytes(model) + 4 * samples
+    everything = sum(path.stat().st_size for path in model.parent.rglob("*") if path.is_file())
+    floats = float_bytes(model)
+    return 3 * floats + 4 * (everything - floats)
 
 
 def memory(octet: str, models: list[Path], config: str | None, streams: int) -> int:
